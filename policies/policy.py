@@ -1,0 +1,104 @@
+"""One policy of a bundle, as its annotations describe it.
+
+Every policy has an `@id` that records name it by, and an `@control` that ties it to what a framework
+asks for, so that control, policy, decision and record can be joined (D1).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from policies.errors import BundleInvalid
+from policies.obligations import Obligation, read_obligation
+
+
+class Effect(StrEnum):
+    """What a policy does when it matches."""
+
+    PERMIT = "permit"
+    FORBID = "forbid"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy that has been read and found complete.
+
+    Attributes:
+        id: what records call it, such as `base.operator-guests`.
+        file: the file of the bundle that holds it.
+        effect: permit or forbid.
+        controls: the controls it serves, such as `HIPAA 164.312(a)(1)`.
+        obligation: what lifts this forbid; None for permits and for final forbids.
+        form: the policy in Cedar's JSON form, as text.
+    """
+
+    id: str
+    file: str
+    effect: Effect
+    controls: tuple[str, ...]
+    obligation: Obligation | None
+    form: str
+
+
+#: Ids go into records, reports and addresses of pages: short, lower case, no surprises.
+_ID = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
+_ID_MAX_CHARACTERS = 80
+#: A framework's short name, a space, and the control's id in its catalogue.
+_CONTROL = re.compile(r"[A-Z][A-Z0-9]* [A-Za-z0-9.()]+")
+_ANNOTATIONS = frozenset({"id", "control", "obligation"})
+
+
+def read_policy(file: str, position: int, form: Mapping[str, object]) -> Policy:
+    """Read one parsed policy's annotations.
+
+    Args:
+        file: the file's name.
+        position: the policy's place in the file, from 1; names it while it has no id.
+        form: the policy in Cedar's JSON form.
+
+    Raises:
+        BundleInvalid: an annotation is missing, malformed or unknown.
+    """
+    annotations = form["annotations"]
+    assert isinstance(annotations, Mapping)  # noqa: S101 - Cedar's JSON form always has it; tells mypy
+    policy_id = annotations.get("id")
+    if not policy_id:
+        raise BundleInvalid(f"Policy number {position} in file {file} has no @id.")
+    if len(policy_id) > _ID_MAX_CHARACTERS or not _ID.fullmatch(policy_id):
+        raise BundleInvalid(
+            f"Policy number {position} in file {file} has an @id with odd characters or more than "
+            f"{_ID_MAX_CHARACTERS} of them.",
+            "Use lower-case letters, digits, dots and hyphens.",
+        )
+    unknown = sorted(set(annotations) - _ANNOTATIONS)
+    if unknown:
+        raise BundleInvalid(f"Policy {policy_id} in file {file} has an unknown annotation @{unknown[0]}.")
+    effect = Effect(str(form["effect"]))
+    return Policy(
+        id=policy_id,
+        file=file,
+        effect=effect,
+        controls=_read_controls(file, policy_id, annotations.get("control")),
+        obligation=(
+            read_obligation(
+                policy_id, annotations["obligation"] or "", effect=effect, conditions=form["conditions"]
+            )
+            if "obligation" in annotations
+            else None
+        ),
+        form=json.dumps(form),
+    )
+
+
+def _read_controls(file: str, policy_id: str, value: str | None) -> tuple[str, ...]:
+    if not value:
+        raise BundleInvalid(f"Policy {policy_id} in file {file} has no @control.")
+    controls = tuple(part.strip() for part in value.split(";"))
+    if not all(_CONTROL.fullmatch(control) for control in controls):
+        raise BundleInvalid(
+            f"Policy {policy_id} in file {file} has an @control that names no control.",
+            'Write it as in @control("HIPAA 164.312(a)(1); PCI 7.2.2").',
+        )
+    return controls
