@@ -60,6 +60,7 @@ class Action(StrEnum):
     ACCOUNT_DISABLE = "account.disable"
     ACCOUNT_PASSWORD = "account.password"  # noqa: S105 - the name of an action, not a password
     TOKEN_CREATE = "token.create"  # noqa: S105
+    TOKEN_LIST = "token.list"  # noqa: S105
     TOKEN_REVOKE = "token.revoke"  # noqa: S105
 
     GUEST_LIST = "guest.list"

@@ -29,7 +29,7 @@ RESOURCES = {
     "keystore": "keystore.unseal keystore.seal",
     "log": "log.list log.show log.verify log.checkpoint log.export",
     "host": "host.inspect",
-    "another-account": "account.create account.disable account.password token.create token.revoke",
+    "another-account": "account.create account.disable account.password token.create token.list token.revoke",
     "another-session": "session.end",
     "pci-report": "report.download",
     "site": "system.init system.start system.stop system.recover session.login account.list "
