@@ -1,0 +1,204 @@
+"""The log's tables in SQLite: a `LogStore` for one host, and the default (D10)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from sqlite3 import Connection
+
+from audit.errors import LogDamaged
+from audit.log.database import LogDatabase
+from audit.log.merkle import leaf_hash
+from audit.log.record import Kind, Record
+from audit.log.store import Batch
+
+#: Rows handled at once where the whole log is walked.
+_CHUNK = 1000
+
+_INSERT_ENTRY = """
+INSERT INTO entry (seq, id, kind, at, principal, action, resource, decision, intent)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, (SELECT seq FROM open_intent WHERE id = ?))
+"""
+
+
+class SqliteLogStore:
+    """The log in one SQLite file.
+
+    Args:
+        path: the database, made with `create_database` before.
+
+    Raises:
+        LogHeld: another writer has it.
+        LogUnavailable: it is missing or cannot be opened.
+        LogDamaged: it is not a log's database.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = LogDatabase(path)
+        self._meta: Mapping[str, str] = {}
+        self._look_around()
+
+    @property
+    def origin(self) -> str:
+        """The log's identity, fixed when the log was made."""
+        return self._meta["origin"]
+
+    @property
+    def vkey(self) -> str:
+        """The log's verifier key, fixed when the log was made."""
+        return self._meta["vkey"]
+
+    def size(self) -> int:
+        """Number of records."""
+        last = self._database.value("SELECT MAX(seq) FROM leaf")
+        return last + 1 if isinstance(last, int) else 0
+
+    def hashes(self, level: int, first: int, count: int) -> list[bytes]:
+        """Stored hashes of the tree, as `merkle.ReadHashes`."""
+        end = first + count
+        if level == 0:
+            return self._blobs(
+                "SELECT hash FROM leaf WHERE seq >= ? AND seq < ? ORDER BY seq", count, first, end
+            )
+        query = "SELECT hash FROM node WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx"
+        return self._blobs(query, count, level, first, end)
+
+    def bodies(self, first: int, count: int) -> list[bytes]:
+        """The bytes of consecutive records."""
+        query = "SELECT bytes FROM body WHERE seq >= ? AND seq < ? ORDER BY seq"
+        return self._blobs(query, count, first, first + count)
+
+    def open_intents(self) -> list[Record]:
+        """The intents without outcome, oldest first, each checked against its leaf."""
+        rows = self._database.rows(
+            "SELECT bytes, hash FROM open_intent JOIN body USING (seq) JOIN leaf USING (seq) ORDER BY seq"
+        )
+        return [checked_record(data, stored) for data, stored in rows]
+
+    def has_id(self, record_id: str) -> bool:
+        """Whether a record has this id."""
+        return self._database.value("SELECT 1 FROM entry WHERE id = ?", record_id) is not None
+
+    def has_inputs(self, digest: str) -> bool:
+        """Whether a policy input with this digest is stored."""
+        return self._database.value("SELECT 1 FROM inputs WHERE digest = ?", digest) is not None
+
+    def bundles(self) -> set[str]:
+        """Digests of the stored policy bundles."""
+        return {str(digest) for (digest,) in self._database.rows("SELECT DISTINCT digest FROM policies")}
+
+    def latest_checkpoint(self) -> tuple[int, bytes] | None:
+        """Size and signed note of the newest checkpoint."""
+        match self._database.rows("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"):
+            case [(int(size), bytes(note))]:
+                return size, note
+            case _:
+                return None
+
+    def commit(self, batch: Batch) -> None:
+        """Add a batch. Durable once this returns."""
+        records = batch.records
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO inputs VALUES (?, ?, ?)",
+                [(each.digest, each.first_seq, each.data) for each in batch.inputs],
+            )
+            connection.executemany(
+                "INSERT INTO leaf VALUES (?, ?)", [(each.seq, each.leaf_hash) for each in records]
+            )
+            connection.executemany(
+                "INSERT INTO body VALUES (?, ?)", [(each.seq, each.bytes) for each in records]
+            )
+            connection.executemany(
+                "INSERT INTO node VALUES (?, ?, ?)",
+                [(each.level, each.index, each.hash) for each in batch.nodes],
+            )
+            _index(connection, records)
+
+    def add_bundle(self, digest: str, files: Mapping[str, bytes]) -> None:
+        """Add a policy bundle. Durable once this returns."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO policies VALUES (?, ?, ?)",
+                [(digest, name, data) for name, data in files.items()],
+            )
+
+    def add_checkpoint(self, size: int, note: bytes) -> None:
+        """Add a signed checkpoint. Durable once this returns."""
+        with self._database.transaction() as connection:
+            connection.execute("INSERT INTO checkpoint VALUES (?, ?)", (size, note))
+
+    def rebuild_index(self) -> None:
+        """Make the derived tables again from the records' bytes.
+
+        Raises:
+            LogDamaged: a record's bytes are not what was hashed.
+        """
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM entry")
+            connection.execute("DELETE FROM open_intent")
+            walk = connection.execute("SELECT bytes, hash FROM body JOIN leaf USING (seq) ORDER BY seq")
+            while rows := walk.fetchmany(_CHUNK):
+                records = [checked_record(data, stored) for data, stored in rows]
+                _index(connection, records)
+
+    def reopen(self) -> None:
+        """Close what is open and open again, so that only what is really stored is seen."""
+        self._database.reopen()
+        self._look_around()
+
+    def close(self) -> None:
+        """Close; the store can be reopened."""
+        self._database.close()
+
+    def _look_around(self) -> None:
+        self._meta = {
+            str(name): str(value) for name, value in self._database.rows("SELECT name, value FROM meta")
+        }
+        if not {"origin", "vkey"} <= self._meta.keys():
+            raise LogDamaged(
+                "The log's database does not say which log it is.", "Restore it from its backup."
+            )
+        if self._database.value("SELECT MAX(seq) FROM entry") != self._database.value(
+            "SELECT MAX(seq) FROM leaf"
+        ):
+            self.rebuild_index()
+
+    def _blobs(self, query: str, count: int, *values: object) -> list[bytes]:
+        blobs = [each for (each,) in self._database.rows(query, *values) if isinstance(each, bytes)]
+        if len(blobs) != count:
+            raise LogDamaged("A part of the log is missing from its database.", "Restore it from its backup.")
+        return blobs
+
+
+def checked_record(data: object, stored_leaf: object) -> Record:
+    """Read a stored record after comparing its bytes with its stored leaf hash (D4).
+
+    Raises:
+        LogDamaged: they differ.
+        RecordInvalid: the bytes fit the leaf, but are not a record.
+    """
+    if not isinstance(data, bytes) or leaf_hash(data) != stored_leaf:
+        raise LogDamaged("A stored record is not what was hashed.", "Run `strongroom audit verify`.")
+    return Record.parse(data)
+
+
+def _index(connection: Connection, records: Sequence[Record]) -> None:
+    """Add records to the derived tables. In this order: an entry looks its intent up among the open ones."""
+    opened = [(each.id, each.seq) for each in records if each.kind is Kind.INTENT]
+    closed = [(each.intent,) for each in records if each.intent is not None]
+    connection.executemany("INSERT INTO open_intent VALUES (?, ?)", opened)
+    connection.executemany(_INSERT_ENTRY, map(_entry, records))
+    connection.executemany("DELETE FROM open_intent WHERE id = ?", closed)
+
+
+def _entry(record: Record) -> tuple[object, ...]:
+    return (
+        record.seq,
+        record.id,
+        record.kind,
+        record.at,
+        record.principal,
+        record.action,
+        record.resource,
+        record.decision,
+        record.intent,
+    )

@@ -1,0 +1,75 @@
+"""What a verification believes beforehand: `trust.json`, got once and by another way than the export.
+
+Everything it states must be present: a protection that is asked for and absent is a failure, not a pass
+(FACTS.md, Log: systemd verifies an unsealed journal as PASS).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit.errors import NoteInvalid, TrustInvalid
+from audit.log.note import VerifierKey
+
+_KNOWN = {"origin", "log_vkey", "witness_vkeys", "quorum", "timestamp_roots"}
+
+_MAX_FILE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What must be present.
+
+    Attributes:
+        origin: the log's identity.
+        log_vkey: the log's verifier key.
+        demands: further protections it asks for, in words. This version makes none of them, so they are absent.
+    """
+
+    origin: str | None = None
+    log_vkey: VerifierKey | None = None
+    demands: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> "Trust":
+        """Read a trust file: a JSON object with some of `origin, log_vkey, witness_vkeys, quorum, timestamp_roots`.
+
+        Raises:
+            TrustInvalid: it cannot be read as one, states nothing, or something unknown.
+        """
+        try:
+            with path.open("rb") as file:
+                untrusted = json.loads(file.read(_MAX_FILE_BYTES))
+        except OSError as error:
+            raise TrustInvalid(f"The trust file cannot be read: {error.strerror}.") from error
+        except (ValueError, RecursionError) as error:
+            raise TrustInvalid("The trust file is not JSON.") from error
+        return cls.parse(untrusted)
+
+    @classmethod
+    def parse(cls, untrusted: object) -> "Trust":
+        """Read the content of a trust file; as `load`."""
+        if not isinstance(untrusted, dict) or not untrusted or not untrusted.keys() <= _KNOWN:
+            raise TrustInvalid(
+                "A trust file is a JSON object that states what must be present.",
+                f"It may state: {', '.join(sorted(_KNOWN))}.",
+            )
+        origin, vkey = untrusted.get("origin"), untrusted.get("log_vkey")
+        witnesses, quorum = untrusted.get("witness_vkeys", []), untrusted.get("quorum", 0)
+        roots = untrusted.get("timestamp_roots", [])
+        if not (
+            isinstance(origin, str | None)
+            and isinstance(vkey, str | None)
+            and isinstance(witnesses, list)
+            and isinstance(roots, list)
+            and type(quorum) is int
+            and 0 <= quorum <= max(len(witnesses), 0)
+        ):
+            raise TrustInvalid("The trust file states something in a form it does not have.")
+        try:
+            key = None if vkey is None else VerifierKey.parse(vkey)
+        except NoteInvalid as error:
+            raise TrustInvalid(f"The trust file's log_vkey cannot be used: {error.message}") from error
+        demands = [f"{max(quorum, 1)} of {len(witnesses)} witness signatures"] if witnesses else []
+        demands += ["a timestamp"] if roots else []
+        return cls(origin, key, tuple(demands))
