@@ -20,7 +20,7 @@ class Framework(StrEnum):
     def full_title(self) -> str:
         """How the framework is called on a cover."""
         return {
-            Framework.HIPAA: "HIPAA Security Rule (45 CFR Part 164)",
+            Framework.HIPAA: "HIPAA Security Rule",
             Framework.PCI: "PCI DSS v4.0.1",
         }[self]
 

@@ -7,11 +7,10 @@ ends; only bytes are believed, never the database's search columns. What the pas
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from re import Match
 
-from audit.errors import NoteInvalid
+from audit.errors import LogDamaged, NoteInvalid
 from audit.evidence.facts import LogFacts
 from audit.evidence.instant import Period
 from audit.evidence.log_range import Event, LogProof
@@ -133,8 +132,23 @@ class _Survey:
             self.inside += 1
 
 
-def _broken(detail: str, checked: int = 0) -> LogProof:
-    return LogProof(holds=False, checked=checked, detail=detail)
+def _broken(detail: str, checked: int = 0, first_bad: int | None = None, root: str | None = None) -> LogProof:
+    return LogProof(holds=False, checked=checked, detail=detail, first_bad=first_bad, root=root)
+
+
+def _chunks(query: LogQuery, size: int) -> Iterator[list[bytes]]:
+    """Read the records' bytes in pieces; what was read before a hole in the database still comes."""
+    lines: list[bytes] = []
+    try:
+        for line in query.raw(0, size):
+            lines.append(line)
+            if len(lines) == _CHUNK:
+                yield lines
+                lines = []
+    except LogDamaged:
+        yield lines
+        raise
+    yield lines
 
 
 def _survey(query: LogQuery, facts: LogFacts, period: Period, progress: Progress) -> _Survey:
@@ -155,19 +169,16 @@ def _survey(query: LogQuery, facts: LogFacts, period: Period, progress: Progress
     # 2. Each record carries its number and the hash of the one before, and 3. all of them have the signed root.
     chain = Chain(survey.examine, watch=head.size)
     try:
-        records = query.raw(0, head.size)
-        while lines := list(islice(records, _CHUNK)):
+        for lines in _chunks(query, head.size):
             chain.feed(lines)
             progress(chain.size / head.size, f"Verifying the log: record {chain.size:,} of {head.size:,}.")
         chain.finish(head)
     except BadRecord as error:
-        survey.proof = LogProof(
-            holds=False,
-            checked=chain.size,
-            detail=error.sentence,
-            first_bad=error.bad.seq,
-            root=head.root.hex(),
-        )
+        survey.proof = _broken(error.sentence, chain.size, error.bad.seq, head.root.hex())
+        return survey
+    except LogDamaged as error:
+        # The database itself has a hole: whatever stands before it was checked, nothing after it is looked at.
+        survey.proof = _broken(error.message, chain.size, chain.size, head.root.hex())
         return survey
     survey.proof = LogProof(
         holds=True,

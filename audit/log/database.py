@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from audit.errors import LogDamaged, LogHeld, LogUnavailable, TargetExists
@@ -79,9 +80,9 @@ class LogDatabase:
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
-        self._connection: sqlite3.Connection | None = None
-        self._open_files: OpenFiles | None = None
-        self._lock: int | None = None
+        self._companions = tuple(self._path.with_name(self._path.name + end) for end in ("-wal", "-shm"))
+        self._lock_path = self._path.with_name(self._path.name + ".lock")
+        self._open: _Open | None = None
         self.reopen()
 
     def reopen(self) -> None:
@@ -92,15 +93,18 @@ class LogDatabase:
                 "The log's database is missing.",
                 "Restore it from its backup; a new one must never take its place.",
             )
+        lock = self._take_lock()
         try:
-            self._take_lock()
-            self._open()
-        except sqlite3.Error as error:
-            self._drop()
-            raise translate(error) from error
+            connection = self._connect()
+            try:
+                files = OpenFiles([self._path, *self._companions, self._lock_path])
+            except BaseException:
+                connection.close()
+                raise
         except BaseException:
-            self._drop()
+            os.close(lock)
             raise
+        self._open = _Open(connection, files, lock)
 
     def close(self) -> None:
         """Close; what was acknowledged is first saved from files that were removed under us.
@@ -108,23 +112,26 @@ class LogDatabase:
         Raises:
             LogUnavailable: it could not be saved; then the database stays open, so that it still can be.
         """
-        if self._connection is not None and self._open_files is not None:
-            try:
-                self._save_removed(self._connection, self._open_files)
-            except sqlite3.Error as error:
-                raise translate(error) from error
-            except OSError as error:
-                raise LogUnavailable(f"What the log holds cannot be saved: {error.strerror}.") from error
-            # So that the database is whole by itself. What this cannot move stays in the write-ahead log, where
-            # the next opening finds it.
-            with suppress(sqlite3.Error):
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._drop()
+        if self._open is None:
+            return
+        try:
+            self._save_removed(self._open)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+        except OSError as error:
+            raise LogUnavailable(f"What the log holds cannot be saved: {error.strerror}.") from error
+        # So that the database is whole by itself. What this cannot move stays in the write-ahead log, where the
+        # next opening finds it.
+        with suppress(sqlite3.Error):
+            self._open.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._open.connection.close()
+        os.close(self._open.lock)
+        self._open = None
 
     def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
         """Run a query."""
         try:
-            return self._use().execute(query, values).fetchall()
+            return self._use().connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise translate(error) from error
 
@@ -140,88 +147,105 @@ class LogDatabase:
         Raises:
             LogUnavailable: it is not durable, or not in the log's own files; nobody may be told that it is.
         """
-        connection = self._use()
-        open_files = self._open_files
-        if open_files is None:
-            raise LogUnavailable("The log is closed.")
-        open_files.check()
+        in_use = self._use()
+        in_use.files.check()
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
+            in_use.connection.execute("BEGIN IMMEDIATE")
+            yield in_use.connection
+            in_use.connection.execute("COMMIT")
         except BaseException as error:
             # A commit that failed may have taken its transaction with it, or not: both are fine here.
             with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
+                in_use.connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
                 raise translate(error) from error
             raise
-        open_files.check()
+        in_use.files.check()
 
-    def _open(self) -> None:
-        self._connection = sqlite3.connect(
+    def _use(self) -> "_Open":
+        if self._open is None:
+            raise LogUnavailable("The log is closed.")
+        return self._open
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode=rw",
             uri=True,
             isolation_level=None,
             check_same_thread=False,  # the writer opens it in one thread and then uses it in another
             timeout=_BUSY_TIMEOUT_S,
         )
-        for pragma in _PRAGMAS:
-            self._connection.execute(f"PRAGMA {pragma}")
-        identity = tuple(
-            self.value(f"PRAGMA {each}") for each in ("application_id", "user_version", "journal_mode")
-        )
-        if identity != (schema.APPLICATION_ID, schema.SCHEMA_VERSION, "wal"):
-            raise LogDamaged(
-                "The file is not a log's database, or one of another version.", "Restore it from its backup."
-            )
-        self.rows("SELECT name FROM meta")  # the first read opens the write-ahead log
-        self._open_files = OpenFiles([self._path, *self._companions(), self._lock_path()])
-
-    def _save_removed(self, connection: sqlite3.Connection, open_files: OpenFiles) -> None:
-        if not open_files.in_place(self._path):
-            # What was acknowledged lives only in a file without a name now: copy it out beside it.
-            rescue = self._path.with_name(f"{self._path.name}.rescued-{os.urandom(4).hex()}")
-            os.close(os.open(rescue, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            with closing(sqlite3.connect(rescue)) as copy:
-                connection.backup(copy)
-        elif not all(open_files.in_place(each) for each in self._companions()):
-            # The write-ahead log has no name any more, so a reopened database would not read it: move its
-            # content into the database while it is still in our hands.
-            busy, frames, moved = connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
-            if busy or frames != moved:
-                raise LogUnavailable(
-                    "The log's write-ahead log was removed, and readers keep it from being saved.",
-                    "End what reads the log, then try again.",
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            # Asking for the journal mode reads the database, which opens the write-ahead log.
+            identity = [
+                connection.execute(f"PRAGMA {each}").fetchone()[0]
+                for each in ("application_id", "user_version", "journal_mode")
+            ]
+            if identity != [schema.APPLICATION_ID, schema.SCHEMA_VERSION, "wal"]:
+                raise LogDamaged(
+                    "The file is not a log's database, or one of another version.",
+                    "Restore it from its backup.",
                 )
+        except sqlite3.Error as error:
+            connection.close()
+            raise translate(error) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
-    def _take_lock(self) -> None:
+    def _save_removed(self, in_use: "_Open") -> None:
+        """Save what was acknowledged into files that have no name any more."""
+        mark = os.urandom(4).hex()
+        if not in_use.files.in_place(self._path):
+            # All of it: copy it out beside the place where it was.
+            rescue = self._path.with_name(f"{self._path.name}.rescued-{mark}")
+            os.close(os.open(rescue, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            try:
+                with closing(sqlite3.connect(rescue)) as copy:
+                    in_use.connection.backup(copy)
+            except BaseException:
+                rescue.unlink()  # half a copy; the next attempt makes a whole one
+                raise
+            return
+        foreign = [each for each in self._companions if not in_use.files.in_place(each)]
+        if not foreign:
+            return
+        # The write-ahead log, which a reopened database would not read: move its content into the database.
+        busy, frames, moved = in_use.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        if busy or frames != moved:
+            raise LogUnavailable(
+                "The log's write-ahead log was removed, and readers keep it from being saved.",
+                "End what reads the log, then try again.",
+            )
+        # Whatever somebody put in their places would be read as the newest part of the log: aside with it.
+        for companion in foreign:
+            with suppress(FileNotFoundError):
+                companion.rename(companion.with_name(f"{companion.name}.foreign-{mark}"))
+
+    def _take_lock(self) -> int:
         # flock(2), not fcntl(2) locks: those of one process do not exclude each other. The file stays behind:
         # were it removed, a second writer could lock another one.
         try:
-            self._lock = os.open(self._lock_path(), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise LogUnavailable(f"The log's lock file cannot be opened: {error.strerror}.") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
             raise LogHeld(
                 "The log is being written by another process already.", "Stop that one, or talk to it."
             ) from error
-        except OSError as error:
-            raise LogUnavailable(f"The log's lock file cannot be opened: {error.strerror}.") from error
+        return lock
 
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        if self._lock is not None:
-            os.close(self._lock)
-        self._connection = self._open_files = self._lock = None
 
-    def _use(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise LogUnavailable("The log is closed.")
-        return self._connection
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What is open: the connection, the files it uses, and the descriptor that holds the lock."""
 
-    def _companions(self) -> tuple[Path, Path]:
-        return self._path.with_name(self._path.name + "-wal"), self._path.with_name(self._path.name + "-shm")
-
-    def _lock_path(self) -> Path:
-        return self._path.with_name(self._path.name + ".lock")
+    connection: sqlite3.Connection
+    files: OpenFiles
+    lock: int

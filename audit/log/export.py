@@ -4,6 +4,7 @@ An export ends where its checkpoint says; what was appended since is not in it. 
 and renamed when it is whole, so a folder or tar with the wanted name is always a whole export.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -28,6 +29,9 @@ Progress = Callable[[int, int], None]
 _BUNDLE = re.compile(rb',"bundle":"([0-9a-f]{64})"')
 
 _LINES_PER_WRITE = 1000
+
+#: How link(2) and rename(2) say that the target appeared meanwhile.
+_TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +70,33 @@ def export_log(
     """
     target = target.absolute()  # not resolved: a link in the last place is an existing target
     staging = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+    archive = staging.with_name(staging.name + ".tar")
     try:
         if os.path.lexists(target):
-            raise TargetExists("There is something with the export's name already.", "Choose another name.")
+            raise _taken()
         staging.mkdir(mode=0o700)
         with LogQuery(database) as log:
             summary = _write_files(log, staging, target, progress)
         if as_tar:
-            _pack(staging, archive := staging.with_name(staging.name + ".tar"))
-            try:
-                os.link(archive, target)  # unlike rename(2), it refuses to overwrite
-            finally:
-                archive.unlink()
+            _pack(staging, archive)
+            os.link(archive, target)  # unlike rename(2), it refuses to overwrite
         else:
-            staging.rename(target)
+            staging.rename(target)  # refuses whatever is not an empty folder
         sync_directory(target.parent)
-    except FileExistsError as error:
-        raise TargetExists(
-            "There is something with the export's name already.", "Choose another name."
-        ) from error
     except OSError as error:
+        if error.errno in _TAKEN:
+            raise _taken() from error
         raise ExportFailed(
             f"The export cannot be written: {error.strerror}.", "Look at the target's directory and its disk."
         ) from error
     finally:
+        archive.unlink(missing_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
     return summary
+
+
+def _taken() -> TargetExists:
+    return TargetExists("There is something with the export's name already.", "Choose another name.")
 
 
 class _Folder:

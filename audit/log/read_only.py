@@ -22,8 +22,7 @@ class ReadOnlyDatabase:
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
         self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._open_files: OpenFiles | None = None
+        self._open: tuple[sqlite3.Connection, OpenFiles] | None = None
 
     def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
         """Run one query, on one state of the log.
@@ -46,9 +45,13 @@ class ReadOnlyDatabase:
             self._drop()
 
     def _use(self) -> sqlite3.Connection:
-        if self._connection is not None and self._is_current():
-            return self._connection
-        self._drop()
+        if self._open is not None:
+            try:
+                self._open[1].check()
+            except LogUnavailable:
+                self._drop()
+            else:
+                return self._open[0]
         if not self._path.is_file():
             raise LogUnavailable("The log's database is missing.", "Restore it from its backup.")
         connection = sqlite3.connect(
@@ -58,23 +61,13 @@ class ReadOnlyDatabase:
             connection.execute("PRAGMA query_only=ON")
             connection.execute("SELECT name FROM meta")  # opens the write-ahead log
             companions = (self._path.with_name(self._path.name + end) for end in ("-wal", "-shm"))
-            self._open_files = OpenFiles([self._path, *companions])
+            self._open = connection, OpenFiles([self._path, *companions])
         except BaseException:
             connection.close()
             raise
-        self._connection = connection
         return connection
 
-    def _is_current(self) -> bool:
-        if self._open_files is None:
-            return False
-        try:
-            self._open_files.check()
-        except LogUnavailable:
-            return False
-        return True
-
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = self._open_files = None
+        if self._open is not None:
+            self._open[0].close()
+        self._open = None

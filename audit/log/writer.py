@@ -59,6 +59,7 @@ class LogWriter:
         self._close_failures: list[AuditError] = []
         self._sign_at_s: float | None = None  # of time.monotonic(); so is the next
         self._retry_at_s: float | None = None
+        self._failing = False  # so that the server's log tells of a fault once, not with every refused append
         self._in_hand: list[Request[Any]] = []
         self._plan_signing()
         self._thread = Thread(target=self._run, name="log-writer", daemon=True)
@@ -194,10 +195,15 @@ class LogWriter:
         try:
             answers = self._sequencer.commit([append.group for append in waiting])
         except AuditError as error:
-            _logger.exception("The log could not be written.")
+            if not self._failing:
+                self._failing = True
+                _logger.exception("The log cannot be written; nothing is done until it can.")
             for append in waiting:
                 append.answer(_unavailable(error))
             return
+        if self._failing:
+            self._failing = False
+            _logger.warning("The log can be written again.")
         for append, answer in zip(waiting, answers, strict=True):
             if append.answer(answer) or isinstance(answer, AuditError):
                 continue

@@ -11,7 +11,7 @@ from audit.evidence.check import Snapshot
 from audit.evidence.evaluate import Evaluation
 from audit.evidence.instant import format_instant
 from audit.report import control_pages, evidence_pages, front, provenance, registers
-from audit.report.model import Attachment, ReportModel
+from audit.report.model import Attachment, ReportModel, clipped
 
 
 def compose(evaluation: Evaluation, snapshot: Snapshot) -> ReportModel:
@@ -31,10 +31,11 @@ def compose(evaluation: Evaluation, snapshot: Snapshot) -> ReportModel:
         provenance.sign_offs(),
     )
     period = f"{evaluation.period.first[:10]} to {evaluation.period.last_excluded[:10]}"
+    site = clipped(facts.system.name, 60)
     return ReportModel(
-        title=f"{evaluation.framework.short} evidence report, {facts.system.name}, {period}",
+        title=f"{evaluation.framework.short} evidence report, {site}, {period}",
         running_title=f"{evaluation.framework.short} evidence report",
-        running_foot=f"{facts.system.name} · {period}",
+        running_foot=f"{site} · {period}",
         made_at=format_instant(facts.system.extracted_at),
         cover=front.cover(evaluation, snapshot),
         sections=tuple(

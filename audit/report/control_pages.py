@@ -4,6 +4,7 @@ from audit.evidence.evaluate import ControlEvaluation, Evaluation
 from audit.evidence.verdict import Verdict, status_in_framework
 from audit.report.evidence_pages import evidence_anchor, sample_words
 from audit.report.model import (
+    MAX_VALUE,
     Block,
     Cell,
     Column,
@@ -12,6 +13,7 @@ from audit.report.model import (
     Section,
     Text,
     cells,
+    clipped,
     prose,
 )
 from audit.report.wording import cited, grade, group_of
@@ -59,7 +61,7 @@ def _reasons(evaluation: Evaluation, found: list[ControlEvaluation], empty: str)
                 cited(evaluation.framework, evaluated.control.id), link=control_anchor(evaluated.control.id)
             ),
             *cells(evaluated.control.title),
-            Cell(prose(evaluated.reason)),
+            Cell(clipped(prose(evaluated.reason), MAX_VALUE)),
             *_evidence_cell(evaluated),
         )
         for evaluated in found

@@ -37,10 +37,11 @@ _CODE = {
     "SHA-256": 30,
 }
 #: Headings of columns of numbers.
-_NUMBERS = {"record": 9, "bytes": 13, "bits": 8, "age (days)": 12, "failures": 9, "first record": 9}
+_NUMBERS = {"record": 10, "bytes": 13, "bits": 8, "age (days)": 12, "failures": 9, "first record": 9}
 #: Headings of other columns that want more or less than the usual share.
 _WORDS = {
     "guest": 12,
+    "kind": 10,
     "measured": 17,
     "holds": 8,
     "mode": 8,

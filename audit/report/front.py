@@ -19,6 +19,7 @@ from audit.report.model import (
     Tone,
     VerdictBar,
     cells,
+    clipped,
 )
 from audit.report.wording import (
     EVIDENCE_ONLY,
@@ -66,7 +67,7 @@ def cover(evaluation: Evaluation, snapshot: Snapshot) -> Cover:
     return Cover(
         eyebrow="EVIDENCE REPORT",
         title=evaluation.framework.full_title,
-        subtitle=f"What {facts.system.name} recorded and measured, control by control",
+        subtitle=f"What {clipped(facts.system.name, 60)} recorded and measured, control by control",
         figures=(
             (f"{evaluation.tested()} of {total}", "controls tested"),
             (str(counts[Verdict.SATISFIED]), "evidence supports"),
@@ -78,7 +79,10 @@ def cover(evaluation: Evaluation, snapshot: Snapshot) -> Cover:
         pairs=(
             ("Period", period_words(evaluation)),
             ("Facts taken", format_instant(facts.system.extracted_at)),
-            ("System", f"{facts.system.name}, instance {facts.system.instance}, host {facts.system.host}"),
+            (
+                "System",
+                clipped(f"{facts.system.name}, instance {facts.system.instance}, host {facts.system.host}"),
+            ),
             ("Software", f"Strongroom {facts.system.software_version}"),
             ("Requested by", facts.system.generated_by),
             ("Log", log_words),

@@ -25,6 +25,7 @@ from audit.evidence.framework import Framework, framework_named
 from audit.evidence.instant import Period
 from audit.evidence.log_range import LogRange
 from audit.evidence.stored_log import StoredLog
+from audit.evidence.verdict import Verdict
 from audit.report.compose import attachments, compose
 from audit.report.html import render_html
 from audit.report.pdf import render_pdf
@@ -93,6 +94,7 @@ def make_report(
 
 
 def _told(out: Path, forms: dict[str, bytes], evaluation: Evaluation) -> dict[str, object]:
+    counts = evaluation.counts()
     return {
         "framework": evaluation.framework.value,
         "period": {"from": evaluation.period.first, "to": evaluation.period.last_excluded},
@@ -105,9 +107,16 @@ def _told(out: Path, forms: dict[str, bytes], evaluation: Evaluation) -> dict[st
             }
             for name, data in forms.items()
         ],
-        "controls": len(evaluation.controls),
-        "tested": evaluation.tested(),
-        "counts": {verdict.value: count for verdict, count in evaluation.counts().items()},
+        "summary": {
+            "controls": len(evaluation.controls),
+            "tested": evaluation.tested(),
+            "counts": {verdict.value: count for verdict, count in counts.items()},
+        },
+        "sentence": (
+            f"{evaluation.tested()} of {len(evaluation.controls)} controls were tested: the evidence supports "
+            f"{counts[Verdict.SATISFIED]}, {counts[Verdict.PARTIAL]} in part, and "
+            f"{counts[Verdict.NOT_SATISFIED]} do not hold."
+        ),
         "records": {"covered": evaluation.records_covered, "in_period": evaluation.records_in_period},
         "snapshot_sha256": evaluation.snapshot_sha256,
     }

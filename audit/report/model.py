@@ -16,7 +16,10 @@ from audit.evidence.verdict import Verdict
 #: The model document's shape.
 MODEL_VERSION = 1
 #: Longest text in one table cell; the attached evaluation holds all of it.
-MAX_CELL = 300
+MAX_CELL = 160
+#: Longest value beside a label, and longest line of code; and most such lines.
+MAX_VALUE = 1500
+MAX_LINES = 40
 #: Rows of one table shown in PDF and HTML; the attached evaluation holds more, and totals are stated.
 MAX_SHOWN_ROWS = 150
 
@@ -79,12 +82,19 @@ class Pairs:
     rows: tuple[tuple[str, str], ...]
     code: bool = False
 
+    def __post_init__(self) -> None:
+        shown = tuple((visible(label), clipped(value, MAX_VALUE)) for label, value in self.rows)
+        object.__setattr__(self, "rows", shown)
+
 
 @dataclass(frozen=True, slots=True)
 class Code:
     """Lines to be typed or compared exactly."""
 
     lines: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lines", tuple(clipped(line, MAX_VALUE) for line in self.lines[:MAX_LINES]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """`python -m audit.verify PATH`: a verification in a process of its own (D9).
 
 Exit codes: 0 it holds, 2 there is nothing here to verify or the command is wrong, 7 it does not hold, 10 it could
-not be read. Progress goes to standard error, a line `verified N` each time; the report to standard output.
+not be read. Progress goes to standard error, a line each time, with `--json` as
+`{"fraction": 0.5, "sentence": "..."}`; the report goes to standard output.
 """
 
 import argparse
@@ -25,7 +26,9 @@ def main(arguments: Sequence[str]) -> int:
     verify = verify_store if options.store else verify_export
     try:
         trust = None if options.trust is None else Trust.load(options.trust)
-        report = verify(options.path, trust, fields=not options.quick, progress=_progress())
+        report = verify(
+            options.path, trust, fields=not options.quick, progress=_progress(as_json=options.json)
+        )
     except VerificationFailed as failure:
         _say(failure)
         _write(failure.report, as_json=options.json)
@@ -52,14 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _progress() -> Progress:
+def _progress(*, as_json: bool) -> Progress:
     last = time.monotonic()
 
-    def show(records: int) -> None:
+    def show(done: int, of: int) -> None:
         nonlocal last
-        if time.monotonic() - last >= _PROGRESS_EVERY_S:
+        if time.monotonic() - last >= _PROGRESS_EVERY_S or done == of:
             last = time.monotonic()
-            sys.stderr.write(f"verified {records}\n")
+            sentence = f"Verified {done} of {of or 'an unknown number of'} records."
+            told = {"fraction": done / of if of else 0, "sentence": sentence}
+            sys.stderr.write((json.dumps(told) if as_json else sentence) + "\n")
             sys.stderr.flush()
 
     return show

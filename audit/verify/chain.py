@@ -95,6 +95,7 @@ class Chain:
         Raises:
             BadRecord: the end is cut off, or not what was signed.
         """
+        self._check_last()
         suspect = self._suspect
         if suspect is not None:
             # With what the last record says of the one before in its place, is the tree the signed one?
@@ -149,6 +150,7 @@ class Chain:
 
     def _judge(self, line: bytes, following: bytes | None = None) -> None:
         """The link of the next record does not fit: say which record is bad, or suspect it."""
+        self._check_last()
         seq = self.size
         found = _take_apart(seq, line)
         prev, leaf, record_id = bytes.fromhex(found["prev"].decode()), leaf_hash(line), _id_of(line)
@@ -167,6 +169,11 @@ class Chain:
             self._suspect = suspect
         else:
             raise self._blame(suspect, _prev_of(following) == leaf)
+
+    def _check_last(self) -> None:
+        """Without a look at fields, what is no record at all may have passed; it is the bad one then."""
+        if self._examine is None and self.size:
+            _take_apart(self.size - 1, self._last_line)
 
     def _blame(self, suspect: _Suspect, unchanged: bool) -> BadRecord:  # noqa: FBT001 - private, one caller's verdict
         if unchanged and suspect.seq:

@@ -37,7 +37,7 @@ def verify_export(
         trust: what must be present. Without it the key in the export is used, and the report says so.
         fields: also read each record's fields. Without, only bytes, links, root and signature are checked,
             several times faster.
-        progress: told how many records are verified so far.
+        progress: told how many records are verified so far, of how many.
 
     Raises:
         VerificationFailed: something does not hold; it carries the report and names the first bad record.
@@ -84,8 +84,9 @@ class _Verification:
         # 4. Bundles and policy inputs by their recomputed digests.
         bundles = self._bundles()
         inputs = self._stack.enter_context(SortedRows(32))
+        readable = True
         if fields:
-            self._read_inputs(inputs)
+            readable = self._read_inputs(inputs)
         else:
             findings.hold("fields", "NOT READ, as asked for: ids, outcomes, policies and their inputs.")
         # 5. Records: bytes, links, numbers, meaning; and the tree they make is the signed one.
@@ -95,7 +96,7 @@ class _Verification:
         findings.records = chain.size
         # 6. Across the records: ids, outcomes, inputs, bundles, clock.
         if meaning is not None:
-            self._compare(meaning, inputs, chain.size, whole=whole)
+            self._compare(meaning, inputs if readable else None, chain.size, whole=whole)
         # 7. Key epochs are not in use yet, so nothing may claim one.
         if self._small("epochs.jsonl"):
             findings.fail(
@@ -114,7 +115,7 @@ class _Verification:
                 for lines in blocks:
                     chain.feed(lines)
                     if progress is not None:
-                        progress(chain.size)
+                        progress(chain.size, signed.size if signed is not None else 0)
                 chain.finish(signed)
                 if signed is not None and chain.size > signed.size:
                     sentence = f"Record {signed.size} is not covered by the checkpoint."
@@ -131,7 +132,7 @@ class _Verification:
             findings.hold("root", "They make the tree that was signed.")
         return True
 
-    def _compare(self, meaning: Meaning, inputs: SortedRows, size: int, *, whole: bool) -> None:
+    def _compare(self, meaning: Meaning, inputs: SortedRows | None, size: int, *, whole: bool) -> None:
         findings = self._findings
         try:
             meaning.check_ids(size)
@@ -142,15 +143,17 @@ class _Verification:
             # Behind a bad record nothing was read, so what is missing or too much cannot be told.
             return
         try:
-            count = meaning.check_inputs(inputs)
-            findings.hold("inputs", f"{count} policy inputs are here and have their digests.")
+            if inputs is not None:
+                count = meaning.check_inputs(inputs)
+                findings.hold("inputs", f"{count} policy inputs are here and have their digests.")
         except BadRecord as error:
             findings.fail_record("inputs", error)
         except LookupError:
             findings.fail("inputs", "inputs.unnamed", "There are policy inputs that no record names.")
         meaning.report(findings, all_named=True)
 
-    def _read_inputs(self, inputs: SortedRows) -> None:
+    def _read_inputs(self, inputs: SortedRows) -> bool:
+        """Collect the digests of the policy inputs; tells whether all are readable."""
         with self._lines("inputs.jsonl") as blocks:
             try:
                 for lines in blocks:
@@ -158,6 +161,8 @@ class _Verification:
             except (BadLine, RecordInvalid):
                 sentence = "inputs.jsonl holds something that is not a policy input."
                 self._findings.fail("inputs", "inputs.malformed", sentence)
+                return False
+        return True
 
     def _bundles(self) -> set[str]:
         """Digests of the bundles whose files have them."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from audit.errors import VerificationFailed
 from audit.log.checkpoint import Checkpoint
 
-#: Told how many records are verified so far.
-Progress = Callable[[int], None]
+#: Told how many records are verified so far, of how many (0 when that is not known).
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def verify_store(
         path: the database.
         trust: what must be present. Without it the key in the database is used, and the report says so.
         fields: also read each record's fields, and compare the search columns with them.
-        progress: told how many records are verified so far.
+        progress: told how many records are verified so far, of how many.
 
     Raises:
         VerificationFailed: something does not hold; it carries the report and names the first bad record.
@@ -113,7 +113,7 @@ class _Verification:
 
     def _checkpoint(self, key: VerifierKey | None) -> TreeHead | None:
         note = self._value("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1")
-        if note is None and self._value("SELECT MAX(seq) FROM leaf") is None:
+        if note is None and not self._size():
             self._findings.hold("checkpoint", "The log is empty, so there is nothing to sign.")
             return None
         return check_checkpoint(self._findings, self._trust, key, note if isinstance(note, bytes) else None)
@@ -144,10 +144,11 @@ class _Verification:
         """Feed the chain; tells whether it holds to the end."""
         findings = self._findings
         try:
+            size = self._size()
             for rows in self._blocks(_WALK):
                 self._feed(chain, rows)
                 if progress is not None:
-                    progress(chain.size)
+                    progress(chain.size, size)
             chain.finish(signed)
         except BadRecord as error:
             findings.fail_record("records", error)
@@ -170,7 +171,11 @@ class _Verification:
         leaves = chain.feed([row[2] for row in rows])
         for seq, (leaf, row) in enumerate(zip(leaves, rows, strict=False), first):
             if leaf != row[1]:
-                raise BadRecord(FirstBad(seq, row[3], "leaf.changed"), f"Record {seq} has another leaf hash.")
+                # A successor that was read vouches for the bytes; without one, either may have been changed.
+                code = "leaf.changed" if seq < chain.size - 1 else "record.changed"
+                raise BadRecord(
+                    FirstBad(seq, row[3], code), f"Record {seq} is not what its leaf hash is over."
+                )
         for node in self._tree.extend(leaves):
             stored = self._value("SELECT hash FROM node WHERE level = ? AND idx = ?", node.level, node.index)
             if stored != node.hash and self._bad_node is None:
@@ -212,6 +217,10 @@ class _Verification:
             self._findings.fail("index", "index.changed", sentence)
         elif fields:
             self._findings.hold("index", "The search columns say what the records say.")
+
+    def _size(self) -> int:
+        last = self._value("SELECT MAX(seq) FROM leaf")
+        return last + 1 if isinstance(last, int) else 0
 
     def _is_pruned(self, seq: int) -> bool:
         return self._value("SELECT 1 FROM pruning WHERE ? BETWEEN first_seq AND last_seq", seq) is not None

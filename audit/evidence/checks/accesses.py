@@ -14,6 +14,9 @@ from audit.evidence.log_range import Event, spans
 _COLUMNS = ("record", "time (UTC)", "kind", "principal", "action", "resource", "what is wrong")
 #: Actions that move data in or out of a guest, or run something in it.
 _DATA_ACTIONS = frozenset({"guest.exec", "guest.copy_in", "guest.copy_out", "guest.console"})
+#: What libvirt tells when a guest shut itself down or its QEMU failed.
+_ENDS = frozenset({"domain.stopped", "domain.crashed"})
+_OWN_ENDS = frozenset({"shutdown", "crashed", "failed"})
 
 
 @dataclass
@@ -47,6 +50,22 @@ def _close(join: _Join, event: Event, *, inside: bool) -> None:
         join.wrong.append((event, "differs from its intent in principal, action or resource"))
 
 
+def _guests_own_end(event: Event) -> bool:
+    """Whether a guest came to its end by itself: QEMU tells of it, and nobody acted."""
+    return event.action in _ENDS and event.facts.get("detail") in _OWN_ENDS
+
+
+def _running(snapshot: Snapshot, unsettled: list[Event]) -> frozenset[str]:
+    """Intents that the gate was acting on when the facts were taken; this report's own is always one."""
+    asked_by = snapshot.facts.system.generated_by
+    own = [
+        event.id
+        for event in unsettled
+        if event.action == "report.create" and event.principal in {asked_by, f"account:{asked_by}"}
+    ]
+    return frozenset((*snapshot.facts.log.in_flight, *own[-1:]))
+
+
 def _one_decision(snapshot: Snapshot) -> Reading:
     join = _Join()
     while (event := (yield)) is not None:
@@ -60,13 +79,13 @@ def _one_decision(snapshot: Snapshot) -> Reading:
                 _close(join, event, inside=inside)
             case "access" if inside and event.decision != "allow":
                 join.wrong.append((event, f"a read that was decided {event.decision or 'by nobody'}"))
-            case "external" if inside:
+            case "external" if inside and not _guests_own_end(event):
                 join.wrong.append((event, "an effect seen on the host that did not pass the gate"))
             case _:
                 pass
-    in_flight = set(snapshot.facts.log.in_flight)
     unsettled = [event for event in join.open.values() if snapshot.log.holds(event.seq)]
-    lost = [event for event in unsettled if event.id not in in_flight]
+    running_ids = _running(snapshot, unsettled)
+    lost = [event for event in unsettled if event.id not in running_ids]
     wrong = join.wrong + [(event, "no outcome, not even one that recovery found out") for event in lost]
     wrong.sort(key=lambda pair: pair[0].seq)
     kinds = join.kinds

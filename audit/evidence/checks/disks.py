@@ -153,8 +153,8 @@ def _fixed_media(snapshot: Snapshot) -> CheckResult:
 def _card_numbers(snapshot: Snapshot) -> CheckResult:
     proofs = sorted((p for p in snapshot.facts.proofs if p.control == _UNREADABLE), key=lambda p: p.sha256)
     reason = (
-        f"{len(proofs)} proofs from the application layer are attached; whether they show it is for an "
-        "assessor."
+        f"Proofs from the application layer that are attached: {len(proofs)}. Whether they show it is for an "
+        "assessor to judge."
         if proofs
         else "Only the application knows where card numbers are; no proof from it is attached."
     )
@@ -164,7 +164,7 @@ def _card_numbers(snapshot: Snapshot) -> CheckResult:
         population=len(proofs),
         unit="attached proofs",
         query="documents attached for 3.5.1",
-        sample=Sample(0, "none"),
+        sample=Sample(len(proofs)) if proofs else Sample(0, "none"),
         table=Table.of(
             ("description", "SHA-256", "attached by"),
             ((p.description, p.sha256, p.attached_by) for p in proofs),

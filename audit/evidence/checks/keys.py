@@ -1,9 +1,12 @@
 """Checks of keys as they lie: wrapped, bound to what they are for, and well made."""
 
+from dataclasses import replace
+
 from audit.evidence.check import Check, CheckResult, Snapshot, Support, Table, judged, not_evaluated
 from audit.evidence.facts import KeyFacts
 from audit.evidence.framework import Framework
 from audit.evidence.instant import format_instant
+from audit.evidence.verdict import Verdict
 
 DESTROYED = "destroyed"
 _WRAP = "AES-256-GCM"
@@ -29,15 +32,8 @@ def _wrapped(snapshot: Snapshot) -> CheckResult:
         ("key", "purpose", "state", "wrapped by", "algorithm", "location"),
         ((k.id, k.purpose, k.state, k.wrapped_by, k.algorithm, k.location) for k in keys),
     )
-    if keys and store.plaintext_found is None and not bare:
-        return not_evaluated(
-            "All keys are recorded as wrapped, but the store's files were not searched for plaintext keys.",
-            unit="keys",
-            query=query,
-            table=table,
-        )
     found = int(bool(store.plaintext_found))
-    return judged(
+    result = judged(
         population=len(keys),
         violations=len(bare) + found,
         unit="keys",
@@ -53,6 +49,13 @@ def _wrapped(snapshot: Snapshot) -> CheckResult:
         empty="The key store holds no key.",
         table=table,
     )
+    if result.verdict is Verdict.SATISFIED and store.plaintext_found is None:
+        reason = (
+            f"Every key ({len(keys)}) is recorded as wrapped with {_WRAP}. Not tested: that no plaintext key lies in "
+            "the store's files."
+        )
+        return replace(result, verdict=Verdict.PARTIAL, reason=reason)
+    return result
 
 
 def _well_made(snapshot: Snapshot) -> CheckResult:

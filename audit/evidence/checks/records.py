@@ -13,7 +13,7 @@ from audit.evidence.log_range import Event, spans
 
 #: Kinds that a caller causes; the others are the daemon's own and have no network origin.
 _CALLED = frozenset({"intent", "outcome", "access", "denied", "pending"})
-_FAILED_CODES_END = "ok"
+_OK = "ok"
 #: Rows shown of a class; the total is always stated.
 _SHOWN = 25
 
@@ -73,7 +73,7 @@ def _starts_with(*prefixes: str) -> Callable[[Event], bool]:
 def _refused(event: Event) -> bool:
     if event.kind in {"denied", "pending"}:
         return True
-    return event.action == "session.login" and event.kind == "outcome" and event.code != _FAILED_CODES_END
+    return event.action == "session.login" and event.kind == "outcome" and event.code != _OK
 
 
 _GUEST_GAP = "what happens inside a running guest is in the guest's own log, which is not examined"

@@ -84,7 +84,7 @@ def _factors_protected(snapshot: Snapshot) -> CheckResult:
         ("stored as", settings.password_hash, _HASH),
         ("carried over", transport.min_version, "TLSv1.2 or later"),
     ]
-    broken = int(settings.password_hash != _HASH) + int(transport.min_version not in _GOOD_TLS)
+    broken = int(settings.password_hash.lower() != _HASH) + int(transport.min_version not in _GOOD_TLS)
     return judged(
         population=len(rows),
         violations=broken,

@@ -191,7 +191,7 @@ def grid_flowables(grid: model.Grid) -> Iterator[Flowable]:
             [_cell(cell, column) for cell, column in zip(row, grid.columns, strict=True)]
             for row in grid.rows[start : start + _CHUNK_ROWS]
         ]
-        table = Table([head, *body], colWidths=widths, repeatRows=1)
+        table = Table([head, *body], colWidths=widths, repeatRows=1, splitInRow=1)
         table.setStyle(_GRID_STYLE)
         yield table
     if grid.shown:

@@ -6,7 +6,6 @@ dates are the instant the facts were taken.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from hashlib import md5
 from io import BytesIO
 
 from reportlab.pdfbase.pdfdoc import (
@@ -76,17 +75,20 @@ def render_pdf(report: model.ReportModel, attachments: Sequence[model.Attachment
     def canvas(file: BytesIO, **options: object) -> Canvas:
         made = Canvas(file, **{**options, "invariant": 1, "pageCompression": 1, "lang": "en"})
         made._doc._timeStamp = _FixedTime(made_at)  # noqa: SLF001 - else the environment sets it
-        made.setTitle(style.plain(report.title))
-        made.setAuthor(f"{style.PRODUCT} evidence")
-        made.setSubject("Evidence, control by control; not a certificate")
-        made.setCreator(style.PRODUCT)
         made.showOutline()
         made.setViewerPreference("DisplayDocTitle", "true")
         _attach(made, attachments, made_at)
         return made
 
     out = BytesIO()
-    document = BaseDocTemplate(out, pagesize=(style.PAGE_WIDTH, style.PAGE_HEIGHT))
+    document = BaseDocTemplate(
+        out,
+        pagesize=(style.PAGE_WIDTH, style.PAGE_HEIGHT),
+        title=style.plain(report.title),
+        author=f"{style.PRODUCT} evidence",
+        subject="Evidence, control by control; not a certificate",
+        creator=style.PRODUCT,
+    )
     document.addPageTemplates([cover_template(report), _page_template(report, total)])
     document.multiBuild(_story(report, total), canvasmaker=canvas)
     return out.getvalue()
@@ -147,19 +149,15 @@ def _attach(canvas: Canvas, attachments: Sequence[model.Attachment], made_at: da
     names: list[object] = []
     for attachment in sorted(attachments, key=lambda each: each.name):
         stamp = PDFString(made_at.strftime("D:%Y%m%d%H%M%SZ"))
-        # ISO 32000-1 table 46 fixes MD5 for CheckSum; the SHA-256 is printed in the report.
-        checksum = PDFString(md5(attachment.data, usedforsecurity=False).digest())
         stream = PDFStream(
             dictionary=PDFDictionary(
                 {
                     "Type": PDFName("EmbeddedFile"),
-                    "Subtype": PDFName("application/json"),
                     "Params": PDFDictionary(
                         {
                             "Size": len(attachment.data),
                             "CreationDate": stamp,
                             "ModDate": stamp,
-                            "CheckSum": checksum,
                         }
                     ),
                 }

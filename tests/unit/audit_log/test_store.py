@@ -1,4 +1,5 @@
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -150,6 +151,12 @@ def test_a_log_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
         create_database(tmp_path / "none" / "log.db", origin="a", vkey="b")
 
 
+def test_a_log_without_identity_cannot_be_made(tmp_path: Path) -> None:
+    with pytest.raises(LogUnavailable):
+        create_database(tmp_path / "log.db", origin=None, vkey="b")  # type: ignore[arg-type]  # what must not be
+    assert not (tmp_path / "log.db").exists()
+
+
 def test_a_missing_log_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(LogUnavailable, match="missing"):
         SqliteLogStore(tmp_path / "log.db")
@@ -267,6 +274,62 @@ def test_a_replaced_write_ahead_log_is_noticed(home: LogHome) -> None:
         assert [record.id for record in query.records()][:8] == [record.id for record in acknowledged]
 
 
+def test_an_older_write_ahead_log_put_in_place_under_readers_rolls_nothing_back(home: LogHome) -> None:
+    """Left in place, it would be read as the newest part of the log, and older pages would cover newer ones."""
+    writer = home.open()
+    acknowledged = write(writer, ordinary_history(8))
+    wal = home.path.with_name("log.db-wal")
+    older = wal.with_name("older")
+    older.write_bytes(wal.read_bytes())
+    acknowledged += write(writer, [[access()] for _ in range(8)])
+    with LogQuery(home.path) as reader:
+        assert reader.size() == 16
+        older.replace(wal)
+        with pytest.raises(LogUnavailable, match="removed or replaced"):
+            writer.append(access())
+        acknowledged.append(writer.append(access()))
+        assert reader.size() == 17
+    writer.close()
+    with LogQuery(home.path) as query:
+        assert [record.bytes for record in query.records()] == [record.bytes for record in acknowledged]
+    assert len(list(home.folder.glob("log.db-wal.foreign-*"))) == 1
+
+
+def test_a_log_whose_whole_folder_was_removed_is_kept_open_so_that_it_can_be_saved(home: LogHome) -> None:
+    writer = home.open()
+    acknowledged = write(writer, ordinary_history(8))
+    shutil.rmtree(home.folder)
+    with pytest.raises(LogUnavailable, match="removed or replaced"):
+        writer.append(access())
+    with pytest.raises(LogUnavailable, match="cannot be saved"):
+        writer.append(access())
+    home.folder.mkdir()
+    with pytest.raises(LogUnavailable, match="missing"):
+        writer.append(access())
+    (rescued,) = home.folder.glob("log.db.rescued-*")
+    with LogQuery(rescued) as query:
+        assert [record.id for record in query.records()] == [record.id for record in acknowledged]
+    with pytest.raises(LogUnavailable):
+        writer.close()
+
+
+def test_a_database_that_may_not_grow_is_a_full_disk(home: LogHome) -> None:
+    store = SqliteLogStore(home.path)
+    pages = store._database.value("PRAGMA page_count")
+    store._database.rows(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(LogUnavailable, match="disk is full"):
+        store.add_bundle("ab" * 32, {"a": bytes(100_000)})
+    store.reopen()
+    assert store.bundles() == set()
+    store.close()
+
+
+def test_a_missing_table_is_an_error(home: LogHome) -> None:
+    tamper(home, "DROP TABLE node")
+    with closing(SqliteLogStore(home.path)) as store, pytest.raises(LogUnavailable, match="does not work"):
+        store.hashes(8, 0, 1)
+
+
 def test_a_write_ahead_log_removed_under_readers_is_saved_once_they_have_gone(home: LogHome) -> None:
     writer = home.open()
     first = writer.append(access())
@@ -343,12 +406,12 @@ def test_records_that_another_program_added_are_not_built_on(home: LogHome) -> N
     writer = home.open()
     *_, last = write(writer, ordinary_history(4))
     forged = Prepared(access()).place(4, last.leaf_hash.hex(), take_stamp(home.clock))
-    tamper(
-        home,
-        f"INSERT INTO leaf VALUES (4, x'{forged.leaf_hash.hex()}')",
-        f"INSERT INTO body VALUES (4, x'{forged.bytes.hex()}')",
-        f"INSERT INTO entry VALUES (4, '{forged.id}', 'access', '{forged.at}', 'a', 'b', 'c', NULL, NULL)",
-    )
+    with closing(sqlite3.connect(home.path, isolation_level=None)) as other:
+        other.execute("INSERT INTO leaf VALUES (4, ?)", [forged.leaf_hash])
+        other.execute("INSERT INTO body VALUES (4, ?)", [forged.bytes])
+        other.execute(
+            "INSERT INTO entry VALUES (4, ?, 'access', ?, 'a', 'b', 'c', NULL, NULL)", [forged.id, forged.at]
+        )
     with pytest.raises(LogUnavailable):
         writer.append(access())
     with pytest.raises(LogUnavailable, match="did not write"):

@@ -1,0 +1,246 @@
+"""The thief: copies every byte that persists on the host, and tries everything in it as a key.
+
+Used by the demo and by the end-to-end tests. It knows Strongroom's formats, and libvirt's: it knows that
+QEMU's arguments hold the disk passphrase encrypted, that the key for them lies in a file, and how long a
+passphrase is. A control disk, whose passphrase is planted among the loot, proves in each run that the thief
+would have found one.
+"""
+
+import base64
+import binascii
+import ctypes
+import hashlib
+import itertools
+import os
+import re
+import secrets
+import subprocess
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+_HEADER_BYTES = 2_068_480
+_LUKS_MAGIC = b"LUKS\xba\xbe\x00\x01"
+_QCOW2_MAGIC = b"QFI\xfb"
+#: Of a disk image only the head is looted for keys: header, tables, LUKS header; the rest is its payload.
+_HEAD_BYTES = 4 * 1024 * 1024
+_CONTROL = "the control disk"
+_PRINTABLE_RUN = re.compile(rb"[\x21-\x7e]{16,}")
+_TOKEN = re.compile(rb"[A-Za-z0-9_+/=-]{16,}")
+_MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs", "proc", "sysfs", "devtmpfs", "cgroup", "cgroup2", "devpts"}
+#: Where a passphrase could be left behind on the host.
+HAUNTS = (
+    "/var/lib/libvirt",
+    "/var/log",
+    "/run/libvirt",
+    "/etc/libvirt",
+    "/tmp",  # noqa: S108 - looted, not written to
+    "/var/tmp",  # noqa: S108
+    "/var/cache/libvirt",
+)
+
+
+def take_header(disk: Path, into: Path) -> Path:
+    """Copy the LUKS1 header of a disk file (raw or inside qcow2) into a file that libcryptsetup can read."""
+    with disk.open("rb") as file:
+        data = file.read(16 * 1024 * 1024)
+    at = data.find(_LUKS_MAGIC)
+    if at < 0:
+        raise ValueError(f"{disk} has no LUKS1 header")
+    copy = into / f"{hashlib.sha256(str(disk).encode()).hexdigest()[:12]}.header"
+    copy.write_bytes(data[at : at + _HEADER_BYTES].ljust(_HEADER_BYTES + 1024 * 1024, b"\0"))
+    return copy
+
+
+class Lock:
+    """Tries passphrases on a header through libcryptsetup: another implementation than the one under test."""
+
+    def __init__(self, header: Path) -> None:
+        self._library = ctypes.CDLL("libcryptsetup.so.12")
+        self._library.crypt_activate_by_passphrase.argtypes = [
+            ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint32,
+        ]  # fmt: skip
+        self._device = ctypes.c_void_p()
+        if self._library.crypt_init(ctypes.byref(self._device), str(header).encode()) != 0:
+            raise ValueError(f"libcryptsetup cannot open {header}")
+        if self._library.crypt_load(self._device, b"LUKS1", None) != 0:
+            raise ValueError(f"libcryptsetup sees no LUKS1 in {header}")
+
+    def opens(self, passphrase: bytes) -> bool:
+        """Say whether the passphrase opens any keyslot."""
+        slot = self._library.crypt_activate_by_passphrase(
+            self._device, None, -1, passphrase, len(passphrase), 0
+        )
+        return bool(slot >= 0)
+
+
+# -- the loot --------------------------------------------------------------------------------------
+
+
+def persisting_files(roots: Iterable[Path]) -> Iterator[Path]:
+    """Every regular file below the roots that would survive a power cut: nothing on a memory file system."""
+    memory = _memory_mounts()
+    for root in roots:
+        for folder, folders, names in os.walk(root):
+            folders[:] = [name for name in folders if str(Path(folder, name)) not in memory]
+            if folder in memory:
+                folders[:] = []
+                continue
+            for name in names:
+                path = Path(folder, name)
+                if path.is_file() and not path.is_symlink():
+                    yield path
+
+
+def _memory_mounts() -> set[str]:
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    last = {mount[1]: mount[2] for mount in mounts}
+    return {point for point, kind in last.items() if kind in _MEMORY_FILE_SYSTEMS}
+
+
+def command_lines() -> bytes:
+    """Argument lists and environments of every process: a power cut keeps them nowhere.
+
+    A crash dump might.
+    """
+    parts = []
+    for process in Path("/proc").glob("[0-9]*"):
+        for name in ("cmdline", "environ"):
+            try:
+                parts.append((process / name).read_bytes())
+            except OSError:
+                continue  # the process ended meanwhile
+    return b"\0".join(parts)
+
+
+def candidates(blobs: Iterable[bytes]) -> set[bytes]:
+    """Everything in the loot that could be a passphrase: tokens, their decodings.
+
+    Windows of the known length.
+    """
+    found: set[bytes] = set()
+    secrets_seen: list[tuple[bytes, bytes]] = []
+    small_files: list[bytes] = []
+    for blob in blobs:
+        if len(blob) == 32:
+            small_files.append(blob)
+        for text in (blob, blob.replace(b"\0", b"")):
+            for run in _PRINTABLE_RUN.findall(text):
+                if len(run) <= 512:
+                    found.add(run)
+                for token in _TOKEN.findall(run):
+                    found.update(_readings(token))
+        secrets_seen += re.findall(rb'"data":"([^"]+)"[^}]*?"iv":"([^"]+)"', blob)
+    found.update(_libvirt_secrets(secrets_seen, small_files))
+    return {c for c in found if c}
+
+
+def _readings(token: bytes) -> Iterator[bytes]:
+    if len(token) <= 512:
+        yield token
+        yield token.strip(b"=-_+/")
+    for alphabet, length in ((rb"[0-9a-f]+", 64), (rb"[A-Za-z0-9_-]+", 43)):
+        for run in re.findall(alphabet, token):
+            if length < len(run) <= 200:
+                yield from (run[at : at + length] for at in range(len(run) - length + 1))
+            elif len(run) == length:
+                yield run
+    for decode in (base64.b64decode, base64.urlsafe_b64decode):
+        try:
+            decoded = decode(token + b"=" * (-len(token) % 4))
+        except (ValueError, binascii.Error):
+            continue
+        if 16 <= len(decoded) <= 128:
+            yield decoded
+            yield decoded.hex().encode()
+
+
+def _libvirt_secrets(sealed: list[tuple[bytes, bytes]], keys: list[bytes]) -> Iterator[bytes]:
+    for (data, iv), key in itertools.product(sealed, keys):
+        try:
+            decryptor = Cipher(algorithms.AES(key), modes.CBC(base64.b64decode(iv))).decryptor()
+            plain = decryptor.update(base64.b64decode(data)) + decryptor.finalize()
+        except ValueError:
+            continue
+        yield plain[: -plain[-1]] if 0 < plain[-1] <= 16 else plain
+
+
+# -- the attempt -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Theft:
+    """What came of it."""
+
+    files: int
+    bytes_read: int
+    tried: int
+    opened: tuple[str, ...]
+
+
+class ControlFailed(AssertionError):
+    """The thief did not even open the disk whose passphrase was planted for it: the test proves nothing."""
+
+
+def steal(disks: list[Path], roots: list[Path], scratch: Path) -> Theft:
+    """Copy what persists, try everything in it on every disk.
+
+    Args:
+        disks: disk files (live ones too: they are read as they lie there).
+        roots: folders to loot.
+        scratch: a folder for the control disk.
+
+    Raises:
+        ControlFailed: the planted passphrase was not found.
+    """
+    planted, control = _control_disk(scratch)
+    files, size = 0, 0
+    blobs: list[bytes] = [command_lines(), b"x=" + planted + b"\n"]
+    for path in persisting_files(roots):
+        try:
+            with path.open("rb") as file:
+                blob = file.read(_HEAD_BYTES)
+                if not blob.startswith(_QCOW2_MAGIC):
+                    blob += file.read()
+        except OSError:
+            continue  # gone meanwhile
+        files += 1
+        size += len(blob)
+        blobs.append(blob)
+    pool = sorted(candidates(blobs))
+    headers = [(disk.name, take_header(disk, scratch)) for disk in disks]
+    chunks = [pool[at : at + 256] for at in range(0, len(pool), 256)]
+    opened: set[str] = set()
+    with ProcessPoolExecutor(os.cpu_count()) as workers:
+        for hits in workers.map(_try_all, [([(_CONTROL, control), *headers], chunk) for chunk in chunks]):
+            opened.update(hits)
+    for _, header in [(_CONTROL, control), *headers]:
+        header.unlink()
+    if _CONTROL not in opened:
+        raise ControlFailed("The thief missed the planted passphrase.")
+    return Theft(files, size, len(pool), tuple(sorted(opened - {_CONTROL})))
+
+
+def _try_all(work: tuple[list[tuple[str, Path]], list[bytes]]) -> set[str]:
+    headers, chunk = work
+    opened = set()
+    for name, header in headers:
+        lock = Lock(header)
+        if any(lock.opens(candidate) for candidate in chunk):
+            opened.add(name)
+    return opened
+
+
+def _control_disk(scratch: Path) -> tuple[bytes, Path]:
+    planted = secrets.token_hex(32).encode()
+    path = scratch / f"control-{secrets.token_hex(4)}.luks"
+    path.write_bytes(bytes(_HEADER_BYTES + 1024 * 1024))
+    subprocess.run(
+        ["cryptsetup", "luksFormat", "-q", "--type", "luks1", "--cipher", "aes-xts-plain64", "--key-size", "512",
+         "--hash", "sha256", "--pbkdf-force-iterations", "1000", "--key-file", "-", str(path)],
+        input=planted, check=True, capture_output=True,
+    )  # fmt: skip
+    return planted, path

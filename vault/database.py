@@ -1,0 +1,94 @@
+"""The state database: what exists and what it should be, apart from the log and the keys (D10).
+
+SQLite in WAL mode with full durability. Times are stored as RFC 3339 text so that they come back aware.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event, text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.types import String, TypeDecorator
+from sqlmodel import Session, SQLModel, create_engine
+
+from vault.errors import HostFailure
+
+#: Written to `PRAGMA user_version`; a database of another version is refused, not guessed at.
+SCHEMA_VERSION = 1
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time, stored as text with microseconds so that order is order in time."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """To text."""
+        if value is None:
+            return None
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002
+        """From text."""
+        if value is None:
+            return None
+        return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+class Database:
+    """Opens the state database and hands out sessions; a failing storage becomes HostFailure."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        if not create and not path.is_file():
+            raise HostFailure(f"The state database {path} is missing.", "Restore it from a backup.")
+        if create:
+            path.touch(mode=0o600)
+        self._engine = _open(path)
+        with self.session() as session:
+            version = session.connection().execute(text("PRAGMA user_version")).scalar_one()
+        if version == 0:
+            SQLModel.metadata.create_all(self._engine)
+            with self._engine.begin() as connection:
+                connection.execute(text(f"PRAGMA user_version = {SCHEMA_VERSION}"))
+        elif version != SCHEMA_VERSION:
+            raise HostFailure(
+                f"The state database {path} has version {version}; this Strongroom knows {SCHEMA_VERSION}.",
+                "Run the Strongroom that wrote it.",
+            )
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction: committed when the block ends well, rolled back otherwise."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            try:
+                yield session
+                session.commit()
+            except SQLAlchemyError as error:
+                session.rollback()
+                raise HostFailure(
+                    "The state database cannot be read or written.", "Look at the disk it lies on."
+                ) from error
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def _open(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA secure_delete=ON")
+        cursor.close()
+
+    return engine

@@ -1,0 +1,60 @@
+"""One lock for each resource, held by the gate from decision to outcome.
+
+So a start cannot race a key's destruction, and a permit cannot outlive a role that was
+revoked while it waited. Locks are re-entrant for no one: an act that asks the gate again for
+the same resource is a defect, and waiting shows it as a conflict instead of a deadlock.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from vault.errors import Conflict
+
+
+class ResourceLocks:
+    """Locks by resource, made when first asked for and dropped when nobody holds or waits."""
+
+    def __init__(self, wait_s: float = 20.0) -> None:
+        self._wait_s = wait_s
+        self._guard = threading.Lock()
+        self._held: dict[str, tuple[threading.Lock, int]] = {}
+        self._listeners: list[Callable[[str], None]] = []
+
+    def on_release(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the key just before a lock that was held is released."""
+        self._listeners.append(listener)
+
+    @contextmanager
+    def hold(self, key: str) -> Iterator[None]:
+        """Hold the lock named `key` for the block.
+
+        Raises:
+            Conflict: another access held it for longer than the waiting time.
+        """
+        with self._guard:
+            lock, users = self._held.get(key, (threading.Lock(), 0))
+            self._held[key] = (lock, users + 1)
+        try:
+            if not lock.acquire(timeout=self._wait_s):
+                raise Conflict(
+                    "Another operation on this is still running.", "Wait until it has ended, then try again."
+                )
+            try:
+                yield
+            finally:
+                for listener in self._listeners:
+                    listener(key)
+                lock.release()
+        finally:
+            with self._guard:
+                lock, users = self._held[key]
+                if users == 1:
+                    del self._held[key]
+                else:
+                    self._held[key] = (lock, users - 1)
+
+    def is_busy(self, key: str) -> bool:
+        """Say whether somebody holds or waits for `key` now."""
+        with self._guard:
+            return key in self._held

@@ -1,0 +1,122 @@
+"""What happened to guests without the gate becomes a record, and, where it should not happen, a finding.
+
+The gate's own acts cause events too. They are told apart by the guest's lock: while an access holds it, and
+for a moment after, lifecycle events of that guest are its own.
+"""
+
+import time
+from pathlib import Path
+
+from sqlmodel import select
+
+from audit.log.record import Draft, Kind
+from policies.vocabulary import EntityRef, EntityType
+from vault.entities import guest_ref
+from vault.guests.ports import DomainEvent, EventKind
+from vault.model import Guest
+from vault.site import Site
+
+#: libvirt's event arrives in its own thread, perhaps after the access has ended.
+_GRACE_S = 5.0
+#: QEMU tells these about the guest itself; nobody acted from outside.
+_GUESTS_OWN = frozenset({"shutdown", "crashed", "failed"})
+_HARMLESS_MONITOR = frozenset(
+    {
+        "RTC_CHANGE", "POWERDOWN", "SHUTDOWN", "STOP", "RESUME", "RESET", "VSERPORT_CHANGE",
+        "NIC_RX_FILTER_CHANGED", "DEVICE_DELETED", "BALLOON_CHANGE", "GUEST_PANICKED", "SPICE_INITIALIZED",
+        "BLOCK_IO_ERROR", "JOB_STATUS_CHANGE", "ACPI_DEVICE_OST", "WATCHDOG", "MEMORY_DEVICE_SIZE_CHANGE",
+    }
+)  # fmt: skip
+_OUTSIDE = EntityRef(EntityType.OPERATING_SYSTEM, "outside")
+
+
+class OutsideWatch:
+    """Turns the hypervisor's events into records and findings."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._busy_until: dict[str, float] = {}
+        site.gate.locks.on_release(self._released)
+
+    def look_around(self) -> None:
+        """At start: domains of ours that no row knows were made outside the gate.
+
+        Or by an instance that was replaced.
+        """
+        with self._site.database.session() as session:
+            known = set(session.exec(select(Guest.id)))
+        for domain in self._site.host.list_active():
+            if domain.guest_id not in known:
+                self._find(
+                    "guest.unknown_domain",
+                    guest_ref(domain.guest_id),
+                    "A domain carries this site's mark, but no guest of the site is like it.",
+                    "Find out who started it; stop it with virsh.",
+                    None,
+                )
+
+    def handle(self, event: DomainEvent) -> None:
+        """Look at one event."""
+        if event.guest_id is None:
+            self._foreign(event)
+            return
+        resource = guest_ref(event.guest_id)
+        if self._is_the_gates_own(resource):
+            return
+        match event.kind:
+            case EventKind.MONITOR:
+                if event.detail not in _HARMLESS_MONITOR:
+                    self._outside(resource, event, "Somebody used QEMU's monitor on a running guest.")
+            case EventKind.BLOCK_JOB:
+                self._outside(resource, event, "A block job copies or changes a running guest's disk.")
+            case EventKind.STOPPED | EventKind.CRASHED if event.detail in _GUESTS_OWN:
+                self._record(resource, event)
+            case EventKind.DEFINED:
+                self._outside(resource, event, "A guest was defined persistently in libvirt.")
+            case _:
+                self._outside(resource, event, f"A guest was {event.kind} outside Strongroom.")
+
+    def _foreign(self, event: DomainEvent) -> None:
+        ours = str(self._site.settings.data_dir / "disks") + "/"
+        touched = sorted(
+            Path(path).relative_to(ours).parts[0] for path in event.uses_our_disks if path.startswith(ours)
+        )
+        for guest_id in touched:
+            self._outside(guest_ref(guest_id), event, "A domain that is not ours names this guest's disk.")
+
+    def _outside(self, resource: EntityRef, event: DomainEvent, sentence: str) -> None:
+        record = self._record(resource, event)
+        self._find(
+            f"outside.{event.kind}",
+            resource,
+            sentence,
+            "Find out who did it on the host (libvirt's log, sudo, auditd), and why.",
+            record,
+        )
+
+    def _record(self, resource: EntityRef, event: DomainEvent) -> str:
+        return self._site.gate.record(
+            Draft(
+                kind=Kind.EXTERNAL,
+                principal=str(_OUTSIDE),
+                action=f"domain.{event.kind}",
+                resource=str(resource),
+                result={"code": "ok", "facts": {"detail": event.detail}},
+            )
+        ).id
+
+    def _find(self, code: str, resource: EntityRef, sentence: str, remedy: str, record: str | None) -> None:
+        self._site.findings.open(
+            code, severity="high", resource=str(resource), sentence=sentence, remedy=remedy, record=record
+        )
+
+    def _is_the_gates_own(self, resource: EntityRef) -> bool:
+        key = str(resource)
+        if self._site.gate.locks.is_busy(key):
+            return True
+        return time.monotonic() < self._busy_until.get(key, 0.0)
+
+    def _released(self, key: str) -> None:
+        now = time.monotonic()
+        self._busy_until = {name: until for name, until in self._busy_until.items() if until > now}
+        self._busy_until[key] = now + _GRACE_S

@@ -1,0 +1,82 @@
+"""Log in, be recognised, log out."""
+
+from typing import Any
+
+from policies.vocabulary import Action, EntityRef, EntityType
+from vault.entities import SITE, UNKNOWN_ACCOUNT
+from vault.errors import PolicyDenied
+from vault.gate import Access, Caller
+from vault.identity.passwords import password_matches
+from vault.identity.personal import seal_to_person
+from vault.identity.sessions import Login, session_ref
+from vault.model import Account
+from vault.permit import Permit
+from vault.site import Site
+
+
+def login(site: Site, channel: str, name: str, password: str, address: str) -> dict[str, Any]:
+    """Begin a session.
+
+    Args:
+        channel: `cli`, `web` or `api`.
+        address: network address of the caller; recorded sealed to the person.
+
+    Returns:
+        token (shown once), session, account, roles, expires_at.
+
+    Raises:
+        BadCredentials: one sentence for every cause; the attempt is recorded.
+    """
+    account = site.accounts.by_name(name)
+    caller = _caller(account, None, channel, address)
+
+    def act(permit: Permit) -> dict[str, Any]:
+        found = site.accounts.authenticate(permit, SITE, name, password)
+        new = site.sessions.open_for(permit, SITE, found, channel)
+        permit.note(session=new.session.id)
+        return {
+            "token": new.token,
+            "session": new.session.id,
+            "account": {"id": found.id, "name": found.name},
+            "roles": found.roles,
+            "expires_at": new.session.expires_at.isoformat(),
+        }
+
+    try:
+        return site.gate.run(Access(caller, Action.SESSION_LOGIN, SITE), act)
+    except PolicyDenied as denied:
+        # No such account, or a disabled one: the same sentence, after the same work, as for a wrong password.
+        password_matches(password, None)
+        refusal = site.accounts.refusal()
+        refusal.record = denied.record
+        raise refusal from denied
+
+
+def authenticate(site: Site, token: str, channel: str, address: str) -> tuple[Login, Caller]:
+    """Recognise who sends a token.
+
+    Raises:
+        NotAuthenticated: nobody, or no more.
+    """
+    found = site.sessions.resolve(token)
+    return found, _caller(found.account, found.session.id, channel, address)
+
+
+def logout(site: Site, caller: Caller) -> dict[str, Any]:
+    """End the caller's own session: a safe-direction action, so it works without the log too."""
+    session = session_ref(caller.session or "none")
+    site.gate.run_safe(
+        Access(caller, Action.SESSION_END, session), lambda permit: site.sessions.end(permit, session.id)
+    )
+    return {"session": session.id, "ended": True}
+
+
+def _caller(account: Account | None, session: str | None, channel: str, address: str) -> Caller:
+    if account is None:
+        return Caller(UNKNOWN_ACCOUNT, channel)
+    return Caller(
+        EntityRef(EntityType.ACCOUNT, account.id),
+        channel,
+        session,
+        seal_to_person(account.personal_public_key, address),
+    )

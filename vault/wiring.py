@@ -1,0 +1,123 @@
+"""The one place where the parts are joined: what audit and the gate ask for, vault hands over here.
+
+`open_site` takes the foundation, adds keys, disks and hypervisor, settles what an earlier run left open,
+and only then lets new intents in.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable
+
+from audit.errors import LogUnavailable
+from audit.log.query import LogQuery
+from audit.log.record import Draft, Kind
+from audit.log.recovery import settle_open_intents
+from policies.vocabulary import Action
+from vault.config import Settings
+from vault.disks.format import DiskFormatter
+from vault.disks.images.store import ImageStore
+from vault.disks.ram_dir import RamDir
+from vault.entities import DAEMON, RECOVERY, SITE
+from vault.findings import Findings
+from vault.foundation import Foundation, open_foundation
+from vault.gate import Access, Caller
+from vault.guests.accelerator import AcceleratorFinder
+from vault.guests.libvirt_host import LibvirtHost
+from vault.guests.ports import GuestHost
+from vault.guests.watchdog import start_watchdog
+from vault.jobs import Jobs
+from vault.keystore.client import KeyProcessClient
+from vault.operations.outside import OutsideWatch
+from vault.operations.recovery import settle
+from vault.site import Site
+
+logger = logging.getLogger(__name__)
+
+
+def connect_libvirt(settings: Settings) -> GuestHost:
+    """The hypervisor that the settings name."""
+    return LibvirtHost(settings.libvirt_uri, settings.instance)
+
+
+def open_site(settings: Settings, connect: Callable[[Settings], GuestHost] = connect_libvirt) -> Site:
+    """Open a site for acting: join, settle what is open, watch, then let intents in.
+
+    Args:
+        connect: makes the hypervisor; libvirt unless a test brings its own.
+
+    Raises:
+        StrongroomError: what kept it from opening; everything that was started is stopped again.
+    """
+    with contextlib.ExitStack() as undo:
+        foundation = open_foundation(settings)
+        undo.callback(foundation.close)
+        settings.run_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        memory = RamDir(settings.memory_dir)
+        memory.sweep()
+        keys = KeyProcessClient(settings.keystore_dir, settings.log_db).start()
+        undo.callback(keys.close)
+        watchdog = start_watchdog(settings.instance, settings.libvirt_uri)
+        undo.callback(watchdog.close)
+        host = connect(settings)
+        undo.callback(host.close)
+        jobs = Jobs(
+            foundation.database, lambda error: logger.error("A job failed unexpectedly.", exc_info=error)
+        )
+        undo.callback(jobs.close)
+        reader = LogQuery(settings.log_db)
+        undo.callback(reader.close)
+        site = Site(
+            settings=settings,
+            gate=foundation.gate,
+            log=foundation.log,
+            reader=reader,
+            bundle=foundation.bundle,
+            database=foundation.database,
+            accounts=foundation.accounts,
+            sessions=foundation.sessions,
+            findings=Findings(foundation.database),
+            jobs=jobs,
+            keys=keys,
+            host=host,
+            disks=DiskFormatter(settings.cache_dir / "templates", memory),
+            images=ImageStore(settings.data_dir / "images", settings.cache_dir / "images"),
+            memory=memory,
+            accelerators=AcceleratorFinder(settings.accelerator, settings.cache_dir),
+        )
+        _begin(site, foundation)
+        site.closers.insert(0, undo.pop_all().close)
+        return site
+
+
+def _begin(site: Site, foundation: Foundation) -> None:
+    """Settle, record the start, watch."""
+    settle_open_intents(
+        site.log,
+        lambda intent: site.gate.settle(intent, lambda permit: settle(site, intent, permit)),
+        principal=str(RECOVERY),
+        resource=str(SITE),
+    )
+    site.jobs.fail_interrupted()
+    foundation.journal.drain(site.gate.record)
+    watch = OutsideWatch(site)
+    watch.look_around()
+    site.host.watch(watch.handle)
+    daemon = Caller(DAEMON, "daemon")
+    site.gate.run(Access(daemon, Action.SYSTEM_START, SITE), lambda permit: permit.note(sealed=True))
+    site.closers.append(lambda: _end(site))
+
+
+def _end(site: Site) -> None:
+    try:
+        site.gate.record(
+            Draft(
+                kind=Kind.SYSTEM,
+                principal=str(DAEMON),
+                action=Action.SYSTEM_STOP,
+                resource=str(SITE),
+                result={"code": "ok", "facts": {}},
+            )
+        )
+    except LogUnavailable:
+        # Stopping is safe without the log; the next start's record shows the gap.
+        logger.warning("The daemon's stop could not be recorded: the log cannot be written.")

@@ -1,0 +1,17 @@
+"""What `strongroom doctor` shows of the machine."""
+
+from typing import Any
+
+from apiflask import APIBlueprint
+
+from vault.operations import host
+from web.guard import caller
+from web.site import site
+
+routes = APIBlueprint("host", __name__, url_prefix="/api/v1/host")
+
+
+@routes.get("/inspection")
+def inspect() -> dict[str, Any]:
+    """Inspect the machine: what is there, what is missing, what mends it."""
+    return host.inspect(site(), caller())

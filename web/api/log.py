@@ -1,0 +1,58 @@
+"""The audit log: read, verify, sign, export."""
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response, send_file
+
+from policies.vocabulary import Action
+from vault.operations import log
+from web import long_work
+from web.api.inputs import LogQuery
+from web.guard import caller
+from web.site import site
+
+routes = APIBlueprint("log", __name__, url_prefix="/api/v1/log")
+
+
+@routes.get("/records")
+@routes.input(LogQuery, location="query", arg_name="asked")
+def list_records(asked: LogQuery) -> dict[str, Any]:
+    """List records, newest first, filtered and in pages."""
+    filters = asked.model_dump(exclude={"limit", "next"}, exclude_none=True)
+    return log.list_records(site(), caller(), filters, asked.limit, asked.next)
+
+
+@routes.get("/records/<seq_or_id>")
+def show_record(seq_or_id: str) -> dict[str, Any]:
+    """Show a record with the policies that decided, what they were given, and how it ended."""
+    return log.show_record(site(), caller(), seq_or_id)
+
+
+@routes.post("/verify")
+def verify_log() -> tuple[dict[str, Any], int]:
+    """Verify the whole log: a job."""
+    here, who = site(), caller()
+    job = long_work.start(Action.LOG_VERIFY, "log", lambda progress: log.verify_log(here, who, progress))
+    return long_work.view(job), 202
+
+
+@routes.post("/checkpoint")
+def checkpoint() -> dict[str, Any]:
+    """Sign the present head of the log."""
+    return log.checkpoint(site(), caller())
+
+
+@routes.post("/exports")
+def export_log() -> tuple[dict[str, Any], int]:
+    """Export the log for verification elsewhere: a job."""
+    here, who = site(), caller()
+    job = long_work.start(Action.LOG_EXPORT, "log", lambda progress: log.export_log(here, who, progress))
+    return long_work.view(job), 202
+
+
+@routes.get("/exports/<export_id>")
+def download_export(export_id: str) -> Response:
+    """Download an export, a tar."""
+    path = log.export_file(site(), caller(), export_id)
+    return send_file(path, mimetype="application/x-tar", as_attachment=True, download_name=path.name)

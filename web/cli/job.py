@@ -1,0 +1,104 @@
+"""`strongroom job …` and `strongroom finding …`: long work, and what a person must look at."""
+
+from typing import Annotated
+
+import typer
+
+from web.cli.client import part
+from web.cli.failure import CommandFailed
+from web.cli.invocation import current
+from web.cli.output import print_facts, print_line, print_table
+from web.cli.quantities import write_time
+from web.cli.waiting import finish
+
+jobs = typer.Typer(help="Long work that goes on by itself.", no_args_is_help=False)
+findings = typer.Typer(help="What a person must look at.", no_args_is_help=False)
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.", show_default=False)]
+
+
+@jobs.command("list")
+def show_all(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=200)] = 20,
+) -> None:
+    """List the newest jobs."""
+    invocation = current(context)
+    found = invocation.logged_in().get("/jobs", limit=limit)
+    invocation.show(
+        found,
+        lambda: print_table(
+            ("Id", "Started (UTC)", "Action", "Subject", "State", "#%", "How far"),
+            (
+                (
+                    job["id"],
+                    write_time(job["created_at"]),
+                    job["action"],
+                    job["subject"],
+                    job["state"],
+                    job["percent"],
+                    job["error"]["message"] if job["error"] else job["sentence"],
+                )
+                for job in found["items"]
+            ),
+            "There are no jobs.",
+        ),
+    )
+
+
+@jobs.command("show")
+def show(context: typer.Context, job_id: JobId) -> None:
+    """Show a job."""
+    invocation = current(context)
+    job = invocation.logged_in().get(f"/jobs/{part(job_id)}")
+    invocation.show(
+        job,
+        lambda: print_facts(
+            [
+                ("Job", job["id"]),
+                ("Action", f"{job['action']} {job['subject']}"),
+                ("State", job["state"]),
+                ("How far", f"{job['percent']} % {job['sentence']}"),
+                ("Started", write_time(job["created_at"])),
+                ("Ended", write_time(job["ended_at"]) if job["ended_at"] else None),
+                ("Error", job["error"]["message"] if job["error"] else None),
+            ]
+        ),
+    )
+
+
+@jobs.command("wait")
+def wait(context: typer.Context, job_id: JobId) -> None:
+    """Wait until a job has ended; ends as it ended."""
+    invocation = current(context)
+    client = invocation.logged_in()
+    job = client.get(f"/jobs/{part(job_id)}")
+    if job["state"] == "failed":
+        raise CommandFailed(job["error"])
+    result = finish(client, job, f"{job['action']} {job['subject']}")
+    invocation.show(result, lambda: print_line("Done."))
+
+
+@findings.command("list")
+def show_findings(context: typer.Context) -> None:
+    """List the open findings."""
+    invocation = current(context)
+    found = invocation.logged_in().get("/findings")
+    invocation.show(
+        found,
+        lambda: print_table(
+            ("Severity", "Since (UTC)", "What", "What to do", "Code", "Record"),
+            (
+                (
+                    finding["severity"],
+                    write_time(finding["since"]),
+                    finding["sentence"],
+                    finding["remedy"],
+                    finding["code"],
+                    finding["record"],
+                )
+                for finding in found["items"]
+            ),
+            "Nothing needs a look.",
+        ),
+    )
