@@ -14,7 +14,7 @@ from audit.errors import RecordInvalid
 from audit.log import canonical, shape
 from audit.log.merkle import leaf_hash
 from audit.log.record import Draft, Record, inputs_digest
-from audit.log.shape import MAX_RECORD_BYTES
+from audit.log.shape import MAX_RECORD_BYTES, Kind
 from audit.ports import Clock
 
 
@@ -127,6 +127,20 @@ def _new_id() -> str:
     random = int.from_bytes(os.urandom(10))
     upper, lower = random >> 64 & 0xFFF, random & 0x3FFF_FFFF_FFFF_FFFF
     return f"{milliseconds << 80 | 0x7 << 76 | upper << 64 | 0b10 << 62 | lower:032x}"
+
+
+def outcome_of(intent: Record, code: str, facts: dict[str, object]) -> Draft:
+    """The outcome of an intent that the daemon settles by itself, not the access that began it."""
+    return Draft(
+        kind=Kind.OUTCOME,
+        principal=intent.principal,
+        action=intent.action,
+        resource=intent.resource,
+        result={"code": code, "facts": facts},
+        source={"address": None, "channel": "daemon"},
+        session=intent.session,
+        intent=intent.id,
+    )
 
 
 def take_stamp(clock: Clock) -> Stamp:

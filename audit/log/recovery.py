@@ -5,8 +5,8 @@ What really happened only the layer above can find out, from libvirt and the dis
 
 from collections.abc import Callable, Mapping
 
+from audit.log.drafting import outcome_of
 from audit.log.record import Draft, Kind, Record
-from audit.log.sequencer import outcome_of
 from audit.log.store import LogStore
 from audit.log.writer import LogWriter
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from audit.errors import AuditError, LogDamaged, LogKeyRefused, LogRecovering, NoteInvalid, RecordInvalid
 from audit.log.checkpoint import Checkpoint
-from audit.log.drafting import Prepared, take_stamp
+from audit.log.drafting import Prepared, outcome_of, take_stamp
 from audit.log.merkle import Frontier, TreeHead, frontier_at
 from audit.log.note import VerifierKey
 from audit.log.record import Draft, Kind, Record
@@ -292,17 +292,3 @@ class Sequencer:
                 "The log is not the one its checkpoint was signed for.", "Run `strongroom audit verify`."
             )
         return head.size
-
-
-def outcome_of(intent: Record, code: str, facts: dict[str, object]) -> Draft:
-    """The outcome of an intent that the daemon settles by itself, not the access that began it."""
-    return Draft(
-        kind=Kind.OUTCOME,
-        principal=intent.principal,
-        action=intent.action,
-        resource=intent.resource,
-        result={"code": code, "facts": facts},
-        source={"address": None, "channel": "daemon"},
-        session=intent.session,
-        intent=intent.id,
-    )

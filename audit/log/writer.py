@@ -38,7 +38,7 @@ class LogWriter:
     """Writes the log. It starts in recovery: no intent is taken before `declare_recovered`.
 
     Args:
-        store: where the log is kept, open; the writer closes it in the end.
+        store: where the log is kept, open; the writer closes it, also when it cannot begin.
         clock: where time comes from.
         signer: the log's key.
         checkpoint_after_s: a checkpoint is signed at most this long after a record, in seconds.
@@ -52,7 +52,11 @@ class LogWriter:
         self, store: LogStore, clock: Clock, signer: Signer, *, checkpoint_after_s: float = 1.0
     ) -> None:
         self._store = store
-        self._sequencer = Sequencer(store, clock, signer)
+        try:
+            self._sequencer = Sequencer(store, clock, signer)
+        except BaseException:
+            store.close()
+            raise
         self._checkpoint_after_s = checkpoint_after_s
         self._queue: SimpleQueue[Request[Any] | None] = SimpleQueue()
         self._closed = False
@@ -195,9 +199,7 @@ class LogWriter:
         try:
             answers = self._sequencer.commit([append.group for append in waiting])
         except AuditError as error:
-            if not self._failing:
-                self._failing = True
-                _logger.exception("The log cannot be written; nothing is done until it can.")
+            self._tell_failure(error)
             for append in waiting:
                 append.answer(_unavailable(error))
             return
@@ -212,6 +214,11 @@ class LogWriter:
                 if record.kind is Kind.INTENT:
                     self._sequencer.owe(record, "log.timeout")
 
+    def _tell_failure(self, error: AuditError) -> None:
+        if not self._failing:
+            self._failing = True
+            _logger.error("The log cannot be written; nothing is done until it can.", exc_info=error)
+
     def _plan_signing(self) -> None:
         if not self._sequencer.unsigned:
             self._sign_at_s = None
@@ -224,8 +231,8 @@ class LogWriter:
             return
         try:
             self._sequencer.checkpoint()
-        except AuditError:
-            _logger.exception("A checkpoint could not be stored.")
+        except AuditError as error:
+            self._tell_failure(error)
             self._sign_at_s = time.monotonic() + _RETRY_AFTER_S
         else:
             self._sign_at_s = None

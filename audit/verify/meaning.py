@@ -18,18 +18,16 @@ _SEQ_BYTES = 8
 #: Rows collected before they are handed on.
 _ROWS = 4096
 
-#: Digests of policy inputs remembered as noted already.
-_MAX_NOTED = 100_000
-
 
 class Meaning:
     """Examines each record of a chain, and compares them at the end. A context manager.
 
     Args:
         bundles: digests of the policy bundles at hand, hex.
+        noted_inputs: how many digests of policy inputs to remember as noted already.
     """
 
-    def __init__(self, bundles: Collection[str]) -> None:
+    def __init__(self, bundles: Collection[str], noted_inputs: int = 100_000) -> None:
         self._bundles = frozenset(bundles)
         self._named_bundles: set[str] = set()
         self._open: dict[bytes, int] = {}
@@ -38,6 +36,7 @@ class Meaning:
         self._new_ids: list[bytes] = []
         self._inputs = self._stack.enter_context(SortedRows(_DIGEST_BYTES + _SEQ_BYTES))
         self._noted_inputs: set[bytes] = set()
+        self._max_noted_inputs = noted_inputs
         self._last_at = b""
         self._steps_back: list[int] = []
         self._steps_back_count = 0
@@ -67,7 +66,7 @@ class Meaning:
             sentence = f"Record {seq} is the outcome of no intent, or a second one."
             raise BadRecord(FirstBad(seq, record_id.decode(), "outcome.without_intent"), sentence)
         if inputs is not None and inputs not in self._noted_inputs:
-            if len(self._noted_inputs) >= _MAX_NOTED:
+            if len(self._noted_inputs) >= self._max_noted_inputs:
                 self._noted_inputs.clear()
             self._noted_inputs.add(inputs)
             self._inputs.extend([bytes.fromhex(inputs.decode()) + number])

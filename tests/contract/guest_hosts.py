@@ -204,14 +204,14 @@ class LibvirtWorld:
         told = died.stdout.decode().split()
         assert told[0] == "secrets-defined"
         assert int(told[1]) == 1, "there was something to take back"
-        _wait_until(lambda: self.secrets_defined() == 0, "the secret was gone", WATCHDOG_TIMEOUT_S)
-        _wait_until(lambda: self.domains() == [], "the half-start was gone", WATCHDOG_TIMEOUT_S)
+        wait_until(lambda: self.secrets_defined() == 0, "the secret was gone", WATCHDOG_TIMEOUT_S)
+        wait_until(lambda: self.domains() == [], "the half-start was gone", WATCHDOG_TIMEOUT_S)
 
     def make_guests_deaf(self) -> None:
         """A guest is deaf in the first moments of its boot, so nothing need be done."""
 
     def wait_ready(self, guest: PreparedGuest) -> None:
-        _wait_until(lambda: self.host.agent_answers(guest.plan.name), "the agent answered", READY_TIMEOUT_S)
+        wait_until(lambda: self.host.agent_answers(guest.plan.name), "the agent answered", READY_TIMEOUT_S)
 
     def close(self) -> None:
         """Leave nothing behind, whatever the test did."""
@@ -271,7 +271,8 @@ def _prepared(
     return PreparedGuest(EntityRef(EntityType.GUEST, guest_id), plan)
 
 
-def _wait_until(holds: Callable[[], bool], what: str, timeout_s: float) -> None:
+def wait_until(holds: Callable[[], bool], what: str, timeout_s: float) -> None:
+    """Wait until something holds."""
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, f"waited in vain until {what}"

@@ -1,12 +1,11 @@
 """The contract of `GuestHost`, over the fake and over libvirt with real guests."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from policies.vocabulary import Action, EntityRef, EntityType
-from tests.contract.guest_hosts import WRONG_PASSPHRASE, FakeWorld, World, libvirt_world
+from tests.contract.guest_hosts import WRONG_PASSPHRASE, FakeWorld, World, libvirt_world, wait_until
 from tests.fakes.permits import closed, permit_for
 from vault.errors import (
     Conflict,
@@ -190,14 +189,12 @@ def test_what_happens_to_a_guest_is_told(world: World) -> None:
     guest = world.make_guest()
     guest.start(world.host)
     guest.stop(world.host)
-    world.host.close()  # reports what is queued
-    ours = [event for event in told if event.name == guest.plan.name]
-    kinds = [event.kind for event in ours]
-    assert EventKind.STARTED in kinds
-    assert (ours[-1].kind, ours[-1].detail, ours[-1].guest_id) == (
-        EventKind.STOPPED,
-        "destroyed",
-        guest.ref.id,
-    )
-    started = next(event for event in ours if event.kind is EventKind.STARTED)
-    assert started.uses_our_disks == (str(Path(guest.plan.disks[0].path)),)
+
+    def ours(kind: EventKind) -> list[DomainEvent]:
+        return [event for event in told if event.name == guest.plan.name and event.kind is kind]
+
+    wait_until(lambda: bool(ours(EventKind.STOPPED)), "the end was told", 10)
+    (started,), (stopped,) = ours(EventKind.STARTED), ours(EventKind.STOPPED)
+    assert started.guest_id == stopped.guest_id == guest.ref.id
+    assert started.uses_our_disks == (str(guest.plan.disks[0].path),)
+    assert stopped.detail == "destroyed"

@@ -154,8 +154,8 @@ class GuestAgent:
         else:
             arguments = _shell(_BOUNDED, *bounds, *argv)
             arguments["input-data"] = base64.b64encode(stdin).decode()
-        process = _integer(self._ask("guest-exec", arguments), "pid")
         began, pause = self._monotonic(), _FIRST_PAUSE_S
+        process = _integer(self._ask("guest-exec", arguments), "pid")
         while True:
             status = self._ask("guest-exec-status", {"pid": process})
             waited = self._monotonic() - began

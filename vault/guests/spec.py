@@ -10,7 +10,7 @@ from vault.errors import BadInput
 #: The libvirt domain, the cloud-init host name and pages use it: a DNS label.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
 _LABEL = re.compile(r"[a-z][a-z0-9-]{0,30}")
-_SIZE = re.compile(r"(\d{1,6})([KMGT])(i?B)?")
+_SIZE = re.compile(r"([0-9]{1,6})([KMGT])(i?B)?")
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 MIN_MEMORY_BYTES = 64 * 2**20
 #: What the host itself keeps.
@@ -19,6 +19,7 @@ MIN_GUEST_DISK_BYTES = 64 * 2**20
 MAX_GUEST_DISK_BYTES = 16 * 2**40
 MAX_LABELS = 16
 _SECTOR_BYTES = 512
+_MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class GuestSpec:
             raise BadInput(
                 f"A guest here can have 64M to {most // 2**20}M of memory, not {self.memory_bytes // 2**20}M."
             )
+        if self.memory_bytes % _MIB:
+            raise BadInput(f"A guest's memory is given in whole MiB, not as {self.memory_bytes} bytes.")
         if (
             self.disk_bytes % _SECTOR_BYTES
             or not MIN_GUEST_DISK_BYTES <= self.disk_bytes <= MAX_GUEST_DISK_BYTES

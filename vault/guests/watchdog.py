@@ -65,6 +65,7 @@ def start_watchdog(instance: str, libvirt_uri: str) -> Watchdog:
             *("--instance", instance, "--run", this_run(), "--libvirt-uri", libvirt_uri),
         ],
         stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # who reads the daemon's output must not wait for the watchdog's end
         cwd=Path(__file__).parents[2],
         start_new_session=True,  # a signal to the daemon's group must not end it too
     )

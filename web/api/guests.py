@@ -68,7 +68,7 @@ def start_guest(name: str) -> Started:
 @routes.post("/<name>/stop")
 @routes.input(StopRequest, arg_name="asked")
 def stop_guest(name: str, asked: StopRequest) -> Started:
-    """Stop a guest, by force where asked: a job."""
+    """Stop a guest; with force its power is cut when the time is over: a job."""
     here, who = site(), caller()
     return _accepted(
         Action.GUEST_STOP,

@@ -94,7 +94,7 @@ class StopRequest(Input):
     """How a guest is to be stopped."""
 
     force: bool = False
-    timeout_s: int = Field(default=60, ge=1, le=600)
+    timeout_s: int = Field(default=60, ge=0, le=600)
 
 
 class ExecRequest(Input):

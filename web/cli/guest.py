@@ -132,9 +132,9 @@ def stop(
     *,
     name: Name,
     force: Annotated[
-        bool, typer.Option("--force", help="Cut the power instead of asking the guest.")
+        bool, typer.Option("--force", help="Cut the power when it has not stopped in time.")
     ] = False,
-    timeout: Annotated[int, typer.Option(help="Seconds the guest may take.", min=1, max=600)] = 60,
+    timeout: Annotated[int, typer.Option(help="Seconds the guest may take.", min=0, max=600)] = 60,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the job's id and return.")] = False,
 ) -> None:
     """Stop a guest."""

@@ -11,6 +11,7 @@ import pytest
 from audit.errors import LogDamaged, LogHeld, LogUnavailable, TargetExists
 from audit.log.database import LogDatabase, create_database
 from audit.log.drafting import Prepared, take_stamp
+from audit.log.open_files import OpenFiles
 from audit.log.query import LogQuery
 from audit.log.sqlite_store import SqliteLogStore
 from tests.unit.audit_log.parts import LogHome, access, intent, ordinary_history, write
@@ -418,6 +419,12 @@ def test_records_that_another_program_added_are_not_built_on(home: LogHome) -> N
         writer.append(access())
     with pytest.raises(LogDamaged):
         writer.close()
+
+
+def test_a_file_that_is_not_open_under_its_path_has_no_identity(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LogUnavailable, match="file was removed or replaced"):
+        OpenFiles([tmp_path / "file"])
 
 
 def test_the_identity_of_open_files_is_found_without_opening_them(tmp_path: Path) -> None:

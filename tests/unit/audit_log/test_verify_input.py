@@ -17,12 +17,16 @@ from audit.errors import (
     VerificationFailed,
     VerificationImpossible,
 )
+from audit.log.drafting import Prepared, Stamp
+from audit.log.record import NO_PREV, inputs_digest, take_apart
 from audit.log.shape import MAX_RECORD_BYTES
 from audit.verify import Trust, verify_export
 from audit.verify.__main__ import main
+from audit.verify.meaning import Meaning
+from audit.verify.report import BadRecord
 from audit.verify.sorted_rows import SortedRows
 from tests.unit.audit_log.exported import honest_export, honest_files
-from tests.unit.audit_log.parts import DIGEST
+from tests.unit.audit_log.parts import DIGEST, access, denied, inputs_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -299,6 +303,29 @@ def test_more_rows_than_fit_in_memory_come_back_sorted() -> None:
     with SortedRows(4) as few:
         few.extend(shuffled[:10])
         assert list(few) == sorted(shuffled[:10])
+
+
+def test_ids_and_inputs_of_a_long_log_are_compared_in_flat_memory() -> None:
+    stamp = Stamp("2026-03-01T12:00:00.000000Z", 1, "boot")
+    with Meaning([DIGEST], noted_inputs=3) as meaning:
+        for seq in range(5000):
+            record = Prepared(denied(inputs=inputs_of(seq % 7))).place(seq, NO_PREV, stamp)
+            meaning.examine(seq, take_apart(record.bytes))
+        assert len(meaning._noted_inputs) <= 3
+        meaning.check_ids(5000)
+        digests = sorted(bytes.fromhex(inputs_digest(inputs_of(number))) for number in range(7))
+        assert meaning.check_inputs(digests) == 7
+        with pytest.raises(BadRecord):
+            meaning.check_inputs(digests[1:])
+        with pytest.raises(LookupError):
+            meaning.check_inputs([bytes(32), *digests])
+        with pytest.raises(LookupError):
+            meaning.check_inputs([*digests, b"\xff" * 32])
+        meaning.examine(5000, take_apart(Prepared(access(id=record.id)).place(5000, NO_PREV, stamp).bytes))
+        with pytest.raises(BadRecord) as repeated:
+            meaning.check_ids(5001)
+        assert (repeated.value.bad.seq, repeated.value.bad.id) == (5000, record.id)
+        meaning.check_ids(5000)
 
 
 def test_the_digest_of_the_shipped_bundle_is_the_one_that_policies_compute() -> None:

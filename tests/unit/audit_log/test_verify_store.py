@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.errors import LogDamaged, NotAnExport, VerificationFailed
+from audit.errors import LogDamaged, LogUnavailable, NotAnExport, VerificationFailed, VerificationImpossible
 from audit.log.merkle import leaf_hash
 from audit.log.sqlite_store import SqliteLogStore
 from audit.log.writer import LogWriter
@@ -193,6 +193,19 @@ def test_a_policy_bundle_in_waiting_is_no_fault(tmp_path: Path) -> None:
         assert writer.head().size == 1
     assert verify_store(home.path).holds
     assert DIGEST
+
+
+def test_a_log_whose_write_ahead_log_was_removed_cannot_be_verified_as_it_is(home: LogHome) -> None:
+    writer = home.open(recovered=False)
+    writer.append(access())
+    home.path.with_name("log.db-wal").unlink()
+    with pytest.raises(VerificationImpossible) as found:
+        verify_store(home.path)
+    assert found.value.exit_code == 10
+    with pytest.raises(LogUnavailable, match="removed"):
+        writer.close()
+    home.open(recovered=False).close()
+    assert verify_store(home.path).records == RECORDS + 1
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 5000])

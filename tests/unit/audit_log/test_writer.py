@@ -591,6 +591,28 @@ def test_another_key_cannot_continue_the_log(home: LogHome, tmp_path: Path) -> N
         LogWriter(store, home.clock, other)
 
 
+def test_a_writer_that_cannot_begin_lets_go_of_the_log(home: LogHome, tmp_path: Path) -> None:
+    other = LogKey.create(tmp_path / "other.key", home.origin)
+    with pytest.raises(LogKeyRefused):
+        LogWriter(SqliteLogStore(home.path), home.clock, other)
+    home.open().close()
+
+
+def test_a_fault_is_told_once_in_the_servers_log_and_so_is_its_end(
+    writer: LogWriter, store: FaultyStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.fail_before = [LogUnavailable(FULL) for _ in range(5)]
+    for _ in range(5):
+        with pytest.raises(LogUnavailable):
+            writer.append(access())
+    writer.append(access())
+    writer.append(access())
+    assert [record.message for record in caplog.records if record.name == "audit.log.writer"] == [
+        "The log cannot be written; nothing is done until it can.",
+        "The log can be written again.",
+    ]
+
+
 def test_intents_are_refused_until_recovery_is_declared(home: LogHome) -> None:
     with closing(home.open(recovered=False)) as writer:
         assert writer.recovering is True

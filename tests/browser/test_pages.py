@@ -1,0 +1,151 @@
+"""The pages as a person meets them, with a real daemon, a real guest and a real browser."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Page, expect
+
+from tests.browser.running_site import GUEST, RunningSite
+
+Visit = Callable[..., Page]
+pytestmark = pytest.mark.real
+
+
+def test_a_wrong_password_is_told_and_the_right_one_leads_to_the_overview(visit: Visit) -> None:
+    page = visit(None)
+    page.goto("/guests")
+    page.fill("#name", "olga-operator")
+    page.fill("#password", "not this 1")
+    page.click("button[type=submit]")
+    expect(page.get_by_role("alert")).to_contain_text("Name or password is wrong")
+    expect(page.locator("#name")).to_have_value("olga-operator")
+    expect(page.locator("#password")).to_have_value("")
+    page.fill("#password", "a long passw0rd")
+    page.click("button[type=submit]")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Guests")
+
+
+def test_the_overview_says_how_the_site_stands(visit: Visit) -> None:
+    page = visit("olga-operator")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+    for card, figure in (("Key store", "Unsealed"), ("Guests", "of 1 running"), ("Audit log", "records")):
+        expect(page.locator("section", has=page.get_by_role("heading", name=card))).to_contain_text(figure)
+
+
+def test_a_guest_is_started_and_stopped_by_button_while_its_progress_is_shown(
+    visit: Visit, running_site: RunningSite
+) -> None:
+    page = visit("olga-operator")
+    page.goto("/guests")
+    page.get_by_role("button", name=f"Start {GUEST}").click()
+    # The page follows the job by events and shows the end by itself.
+    expect(page.get_by_text("Done.")).to_be_visible(timeout=60_000)
+    assert running_site.run("guest", "show", GUEST, person="olga-operator")["state"] == "running"
+    page.get_by_role("link", name=f"Go to {GUEST}").click()
+    expect(page.locator(".title")).to_contain_text("running")
+    expect(page.locator("table").first).to_contain_text("aes-256-xts-plain64")
+    page.get_by_role("button", name=f"Stop {GUEST} by force").click()
+    expect(page.get_by_text("Done.")).to_be_visible(timeout=60_000)
+    assert running_site.run("guest", "show", GUEST, person="olga-operator")["state"] == "stopped"
+
+
+def test_without_any_script_the_page_of_a_job_reloads_until_its_end(
+    visit: Visit, running_site: RunningSite
+) -> None:
+    page = visit("olga-operator", java_script_enabled=False)
+    page.goto(f"/guests/{GUEST}")
+    page.get_by_role("button", name=f"Start {GUEST}").click()
+    expect(page.get_by_text("Done.")).to_be_visible(timeout=60_000)
+    running_site.run("guest", "stop", GUEST, "--force", "--timeout", "0", person="olga-operator")
+
+
+def test_an_auditor_sees_everything_and_no_button_that_changes_it(visit: Visit) -> None:
+    page = visit("anna-auditor")
+    page.goto("/guests")
+    expect(page.get_by_role("link", name=GUEST)).to_be_visible()
+    assert page.get_by_role("button").all_text_contents() == ["Log out"]
+
+
+def test_the_officer_finds_a_record_by_filters_that_live_in_the_address(visit: Visit) -> None:
+    page = visit("carl-compliance")
+    page.get_by_role("link", name="Log", exact=True).click()
+    page.select_option("#action", "guest.create")
+    page.select_option("#kind", "intent")
+    page.get_by_role("button", name="Filter").click()
+    assert "action=guest.create" in page.url
+    assert "kind=intent" in page.url
+    page.locator("tbody a").first.click()
+    expect(page.locator("pre").first).to_contain_text('@id("base.operator-guests")')
+    expect(page.get_by_role("heading", name=re.compile("Outcome, in record"))).to_be_visible()
+    page.get_by_role("link", name=re.compile(r"^record \d+$")).click()
+    expect(page.locator(".title")).to_contain_text("outcome")
+
+
+def test_after_the_log_out_the_way_back_shows_nothing(visit: Visit) -> None:
+    page = visit("carl-compliance")
+    page.goto("/log")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+    expect(page.locator("table")).to_have_count(0)
+
+
+def test_the_session_is_out_of_reach_of_scripts_and_inline_scripts_do_not_run(visit: Visit) -> None:
+    page = visit("olga-operator", breaks_rules=True)
+    assert page.evaluate("document.cookie") == ""
+    blocked = page.evaluate(
+        """() => new Promise((resolve) => {
+            document.addEventListener("securitypolicyviolation", (event) => resolve(event.violatedDirective));
+            const script = document.createElement("script");
+            script.textContent = "window.injected = true";
+            document.body.append(script);
+            setTimeout(() => resolve("not blocked"), 2000);
+        })"""
+    )
+    assert str(blocked).startswith("script-src")
+    assert page.evaluate("window.injected") is None
+
+
+def test_the_keyboard_alone_is_enough(visit: Visit) -> None:
+    page = visit(None)
+    page.goto("/login")
+    page.keyboard.type("olga-operator")  # the first field has the focus already
+    page.keyboard.press("Tab")
+    page.keyboard.type("a long passw0rd")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "To the content"
+    expect(page.locator(".skip")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_fits_its_window(visit: Visit, pictures: Path, scheme: str, width: int) -> None:
+    page = visit("carl-compliance", color_scheme=scheme, viewport={"width": width, "height": 844})
+    for name, path in {
+        "overview": "/",
+        "guests": "/guests",
+        "guest": f"/guests/{GUEST}",
+        "log": "/log",
+        "record": "/log/0",
+        "not-found": "/nowhere",
+        "bad-filter": "/log?since=yesterday",
+    }.items():
+        page.goto(path)
+        _picture(page, pictures / f"{name}-{scheme}-{width}.png")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    page.get_by_role("button", name="Log out").click()
+    _picture(page, pictures / f"log-in-{scheme}-{width}.png")
+
+
+def _picture(page: Page, path: Path) -> None:
+    """Take a picture for people; under load Chromium now and then cannot at the first try."""
+    try:
+        page.screenshot(path=path, full_page=True)
+    except PlaywrightError:
+        page.screenshot(path=path, full_page=True)
