@@ -58,4 +58,5 @@ def try_attackers_domain(disk: Path) -> str:
         connection.close()
         # libvirt changed the owner for the attacker; put back what was there.
         os.chown(disk, before.st_uid, before.st_gid)
-    return refusals[-1][:160]
+    # What QEMU said last is the reason; before it stands its whole command line.
+    return refusals[-1].rsplit("}: ", 1)[-1][-160:]

@@ -35,13 +35,17 @@ def shapes_of(marker: str) -> dict[str, bytes]:
     return shapes
 
 
-def search(marker: str, files: Iterable[Path]) -> tuple[int, int, list[Leak]]:
-    """Search files for the marker.
+def search(markers: Iterable[str], files: Iterable[Path]) -> tuple[int, int, list[Leak]]:
+    """Search files for markers.
 
     Returns:
         number of files searched, bytes searched, leaks found.
     """
-    shapes = shapes_of(marker)
+    shapes = {
+        f"{shape} of marker {n}": pattern
+        for n, marker in enumerate(markers, 1)
+        for shape, pattern in shapes_of(marker).items()
+    }
     count, size, leaks = 0, 0, []
     for path in files:
         try:

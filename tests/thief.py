@@ -14,6 +14,7 @@ import itertools
 import os
 import re
 import secrets
+import stat
 import subprocess
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -27,20 +28,28 @@ _LUKS_MAGIC = b"LUKS\xba\xbe\x00\x01"
 _QCOW2_MAGIC = b"QFI\xfb"
 #: Of a disk image only the head is looted for keys: header, tables, LUKS header; the rest is its payload.
 _HEAD_BYTES = 4 * 1024 * 1024
+_PIECE_BYTES = 16 * 1024 * 1024
+_OVERLAP_BYTES = 1024
+_MASTER_KEY_BYTES = 32
+_LONGEST_PASSPHRASE = 512
 _CONTROL = "the control disk"
+#: The forms of 256 random bits as text: hex, and base64 in either alphabet.
+_OUR_FORM = re.compile(
+    rb"(?<![0-9A-Za-z])(?:[0-9a-f]{64}|[A-Za-z0-9_-]{43}|[A-Za-z0-9+/]{43}=?)(?![0-9A-Za-z])"
+)
 _PRINTABLE_RUN = re.compile(rb"[\x21-\x7e]{16,}")
 _TOKEN = re.compile(rb"[A-Za-z0-9_+/=-]{16,}")
 _MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs", "proc", "sysfs", "devtmpfs", "cgroup", "cgroup2", "devpts"}
-#: Where a passphrase could be left behind on the host.
-HAUNTS = (
+#: Where libvirt and QEMU write.
+HYPERVISOR_HAUNTS = (
     "/var/lib/libvirt",
-    "/var/log",
+    "/var/log/libvirt",
     "/run/libvirt",
     "/etc/libvirt",
-    "/tmp",  # noqa: S108 - looted, not written to
-    "/var/tmp",  # noqa: S108
     "/var/cache/libvirt",
 )
+#: Where anything else could leave a passphrase behind.
+OTHER_HAUNTS = ("/var/log", "/tmp", "/var/tmp", "/run")  # noqa: S108 - looted, not written to
 
 
 def take_header(disk: Path, into: Path) -> Path:
@@ -80,8 +89,12 @@ class Lock:
 # -- the loot --------------------------------------------------------------------------------------
 
 
-def persisting_files(roots: Iterable[Path]) -> Iterator[Path]:
-    """Every regular file below the roots that would survive a power cut: nothing on a memory file system."""
+def persisting_files(roots: Iterable[Path], since: float = 0.0) -> Iterator[Path]:
+    """Every regular file below the roots that would survive a power cut: nothing on a memory file system.
+
+    Args:
+        since: only files written to since then (time.time()).
+    """
     memory = _memory_mounts()
     for root in roots:
         for folder, folders, names in os.walk(root):
@@ -91,7 +104,11 @@ def persisting_files(roots: Iterable[Path]) -> Iterator[Path]:
                 continue
             for name in names:
                 path = Path(folder, name)
-                if path.is_file() and not path.is_symlink():
+                try:
+                    status = path.lstat()
+                except OSError:
+                    continue  # gone meanwhile
+                if stat.S_ISREG(status.st_mode) and status.st_mtime >= since:
                     yield path
 
 
@@ -116,30 +133,55 @@ def command_lines() -> bytes:
     return b"\0".join(parts)
 
 
-def candidates(blobs: Iterable[bytes]) -> set[bytes]:
-    """Everything in the loot that could be a passphrase: tokens, their decodings.
+class Loot:
+    """What the thief gathers, piece by piece, so that no large file has to fit into memory."""
 
-    Windows of the known length.
-    """
-    found: set[bytes] = set()
-    secrets_seen: list[tuple[bytes, bytes]] = []
-    small_files: list[bytes] = []
-    for blob in blobs:
-        if len(blob) == 32:
-            small_files.append(blob)
-        for text in (blob, blob.replace(b"\0", b"")):
+    def __init__(self) -> None:
+        self.files = 0
+        self.size_bytes = 0
+        self._found: set[bytes] = set()
+        self._sealed: list[tuple[bytes, bytes]] = []
+        self._keys: list[bytes] = []
+
+    def take_file(self, path: Path, *, thorough: bool) -> None:
+        """Take every byte of a file; of a disk image its head, for the rest is its payload."""
+        try:
+            with path.open("rb") as file:
+                piece = file.read(_PIECE_BYTES)
+                self.files += 1
+                if piece.startswith(_QCOW2_MAGIC):
+                    piece = piece[:_HEAD_BYTES]
+                    file.seek(0, os.SEEK_END)
+                if len(piece) == _MASTER_KEY_BYTES:
+                    self._keys.append(piece)
+                while piece:
+                    self.take(piece, thorough=thorough)
+                    more = file.read(_PIECE_BYTES)
+                    piece = piece[-_OVERLAP_BYTES:] + more if more else b""
+        except OSError:
+            return  # gone meanwhile
+
+    def take(self, piece: bytes, *, thorough: bool) -> None:
+        """Take a piece: what has the form of a passphrase, and, when thorough, every token and its decodings."""
+        self.size_bytes += len(piece)
+        self._found.update(_OUR_FORM.findall(piece))
+        if not thorough:
+            return
+        for text in {piece, piece.replace(b"\0", b"")}:
             for run in _PRINTABLE_RUN.findall(text):
-                if len(run) <= 512:
-                    found.add(run)
+                if len(run) <= _LONGEST_PASSPHRASE:
+                    self._found.add(run)
                 for token in _TOKEN.findall(run):
-                    found.update(_readings(token))
-        secrets_seen += re.findall(rb'"data":"([^"]+)"[^}]*?"iv":"([^"]+)"', blob)
-    found.update(_libvirt_secrets(secrets_seen, small_files))
-    return {c for c in found if c}
+                    self._found.update(_readings(token))
+        self._sealed += re.findall(rb'"data":"([^"]+)"[^}]*?"iv":"([^"]+)"', piece)
+
+    def candidates(self) -> list[bytes]:
+        """Everything that could be a passphrase, also what libvirt sealed under a key that was found."""
+        return sorted(self._found | set(_libvirt_secrets(self._sealed, self._keys)) - {b""})
 
 
 def _readings(token: bytes) -> Iterator[bytes]:
-    if len(token) <= 512:
+    if len(token) <= _LONGEST_PASSPHRASE:
         yield token
         yield token.strip(b"=-_+/")
     for alphabet, length in ((rb"[0-9a-f]+", 64), (rb"[A-Za-z0-9_-]+", 43)):
@@ -185,34 +227,31 @@ class ControlFailed(AssertionError):
     """The thief did not even open the disk whose passphrase was planted for it: the test proves nothing."""
 
 
-def steal(disks: list[Path], roots: list[Path], scratch: Path) -> Theft:
+def steal(disks: list[Path], ours: list[Path], elsewhere: list[Path], scratch: Path, since: float) -> Theft:
     """Copy what persists, try everything in it on every disk.
 
     Args:
         disks: disk files (live ones too: they are read as they lie there).
-        roots: folders to loot.
+        ours: folders that Strongroom, libvirt and QEMU write to: every token in them is tried.
+        elsewhere: other folders: everything in them that has the form of a passphrase is tried.
         scratch: a folder for the control disk.
+        since: when the keys were made (time.time()); a file not written to since cannot hold one.
 
     Raises:
         ControlFailed: the planted passphrase was not found.
     """
     planted, control = _control_disk(scratch)
-    files, size = 0, 0
-    blobs: list[bytes] = [command_lines(), b"x=" + planted + b"\n"]
-    for path in persisting_files(roots):
-        try:
-            with path.open("rb") as file:
-                blob = file.read(_HEAD_BYTES)
-                if not blob.startswith(_QCOW2_MAGIC):
-                    blob += file.read()
-        except OSError:
-            continue  # gone meanwhile
-        files += 1
-        size += len(blob)
-        blobs.append(blob)
-    pool = sorted(candidates(blobs))
-    headers = [(disk.name, take_header(disk, scratch)) for disk in disks]
-    chunks = [pool[at : at + 256] for at in range(0, len(pool), 256)]
+    loot = Loot()
+    loot.take(command_lines(), thorough=True)
+    loot.take(b"x=" + planted + b"\n", thorough=True)
+    for path in set(persisting_files(ours, since)):
+        # What is in an image was public before there was a key; there a look for the right form is enough.
+        loot.take_file(path, thorough="images" not in path.parts)
+    for path in set(persisting_files(elsewhere, since)):
+        loot.take_file(path, thorough=False)
+    pool = loot.candidates()
+    headers = [(str(disk), take_header(disk, scratch)) for disk in disks]
+    chunks = [pool[at : at + 128] for at in range(0, len(pool), 128)]
     opened: set[str] = set()
     with ProcessPoolExecutor(os.cpu_count()) as workers:
         for hits in workers.map(_try_all, [([(_CONTROL, control), *headers], chunk) for chunk in chunks]):
@@ -221,7 +260,7 @@ def steal(disks: list[Path], roots: list[Path], scratch: Path) -> Theft:
         header.unlink()
     if _CONTROL not in opened:
         raise ControlFailed("The thief missed the planted passphrase.")
-    return Theft(files, size, len(pool), tuple(sorted(opened - {_CONTROL})))
+    return Theft(loot.files, loot.size_bytes, len(pool), tuple(sorted(opened - {_CONTROL})))
 
 
 def _try_all(work: tuple[list[tuple[str, Path]], list[bytes]]) -> set[str]:

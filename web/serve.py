@@ -10,7 +10,6 @@ Invariants:
 * a worker that was killed is replaced, comes back sealed, and says so.
 """
 
-import errno
 import json
 import logging
 import os
@@ -28,35 +27,30 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.gthread import ThreadWorker
 
 from policies.errors import StrongroomError
 from vault.config import Settings
-from vault.errors import Conflict, HostFailure, NotFound
+from vault.errors import HostFailure, NotFound
 from vault.jobs import error_body
 from web.daemon_log import OpeningFilter, ServerLogger, send_output_to, set_up_logging
 from web.instance_lock import InstanceLock
+from web.listening import listen, tls_context
+from web.one_worker import OneArbiter, OneWorker
 
 if TYPE_CHECKING:  # the master never loads libvirt or anything else that must not cross a fork
     from vault.site import Site
 
+#: Opens the site and makes its application; gets the settings and what is set when the daemon is to stop.
+Opener = Callable[[Settings, threading.Event], "tuple[Site, Flask]"]
 THREADS = 64
 #: A request or job that runs when the daemon is asked to stop may take this long; recovery settles what was cut off.
 STOP_S = 60
 _WORKER_STOP_S = 10
-#: A client that stops sending or reading in mid-message gives its thread back after this time.
-_STALL_S = 30
 #: A worker that dies this often in this time is not brought back again.
 _DEATHS, _DEATHS_IN_S = 5, 120.0
 _COULD_NOT_OPEN = Arbiter.APP_LOAD_ERROR
 
 _log = logging.getLogger("web.serve")
-
-
-class PortInUse(Conflict):
-    """Another program listens where the daemon should."""
-
-    code = "daemon.port_in_use"
 
 
 class OpeningFailed(Exception):
@@ -67,10 +61,21 @@ class OpeningFailed(Exception):
         self.body = body
 
 
+def open_application(settings: Settings, stopping: threading.Event) -> "tuple[Site, Flask]":
+    """Open the site and make its application."""
+    # Imported here so that libvirt and what hangs on it exist in the worker alone.
+    from vault.wiring import open_site  # noqa: PLC0415
+    from web.app import create_app  # noqa: PLC0415
+
+    site = open_site(settings)
+    return site, create_app(site, stopping)
+
+
 def serve(
     settings: Settings,
     announce: Callable[["Site"], None],
     log_file: Path | None = None,
+    opener: Opener = open_application,
 ) -> None:
     """Serve until told to stop (SIGTERM or SIGINT).
 
@@ -78,6 +83,7 @@ def serve(
         settings: of the instance; it must have been initialised.
         announce: called in the worker when the site is open for the first time.
         log_file: where this process's output goes; None leaves it on the terminal.
+        opener: opens the site and makes its application, in the worker.
 
     Raises:
         NotFound: there is no instance in the data folder.
@@ -91,7 +97,7 @@ def serve(
         )
     lock = InstanceLock.take(settings)
     try:
-        listeners = _listen(settings)
+        listeners = listen(settings)
         if log_file is not None:
             send_output_to(log_file)
         opening = OpeningFilter()
@@ -100,50 +106,9 @@ def serve(
         set_up_logging(opening=opening)
         # A core dump of the daemon could hold what it just handed to QEMU.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        _Server(settings, listeners, lock, opening, announce, log_file).run()
+        _Server(settings, listeners, lock, opening, announce, log_file, opener).run()
     finally:
         lock.release()
-
-
-def _listen(settings: Settings) -> list[socket.socket]:
-    """Bind every address of the host's name, so that `localhost` answers on both families."""
-    try:
-        found = socket.getaddrinfo(
-            settings.host,
-            settings.port,
-            type=socket.SOCK_STREAM,
-            flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV,
-        )
-    except socket.gaierror as error:
-        raise HostFailure(
-            f"The host name {settings.host!r} is unknown here.",
-            "Set `host` to a name or address of this machine.",
-        ) from error
-    listeners: list[socket.socket] = []
-    failure: OSError | None = None
-    for family, _, _, _, address in found:
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            listener.bind(address)
-            listener.listen(256)
-        except OSError as error:
-            listener.close()
-            failure = error
-            if isinstance(error, PermissionError) or error.errno == errno.EADDRINUSE:
-                break
-        else:
-            listeners.append(listener)
-    if failure is not None and (not listeners or failure.errno == errno.EADDRINUSE):
-        for listener in listeners:
-            listener.close()
-        raise PortInUse(
-            f"Nobody can listen on {settings.host}:{settings.port}: {os.strerror(failure.errno or 0).lower()}.",
-            "Stop the program that has the port, or choose another with --port.",
-        ) from failure
-    return listeners
 
 
 class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
@@ -157,6 +122,7 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         opening: OpeningFilter,
         announce: Callable[["Site"], None],
         log_file: Path | None,
+        opener: Opener,
     ) -> None:
         self.settings = settings
         self.opening = opening
@@ -164,6 +130,7 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         self.stopping = threading.Event()
         self._lock = lock
         self._announce = announce
+        self._opener = opener
         self._listeners = listeners
         self._site: Site | None = None
         self._told_read, self._told_write = os.pipe()
@@ -181,7 +148,7 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             "bind": [f"fd://{listener.detach()}" for listener in self._listeners],
             "workers": 1,
             "threads": THREADS,
-            "worker_class": _Worker,
+            "worker_class": OneWorker,
             "logger_class": ServerLogger,
             # The arbiter must not shoot a worker that is opening a large log or busy with a long stream.
             "timeout": 0,
@@ -205,7 +172,7 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     def run(self) -> None:
         """Run gunicorn; in the master, turn its exit into a return or an `OpeningFailed`."""
         try:
-            _Arbiter(self).run()
+            OneArbiter(self).run()
         except SystemExit as ended:
             if os.getpid() != self._master:
                 # The worker leaves here: threads of clients that never let go must not hold it back.
@@ -222,13 +189,8 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def load(self) -> Flask:
         """Open the site and make the application: called in the worker only."""
-        # Imported here so that libvirt and what hangs on it exist in the worker alone.
-        from vault.wiring import open_site  # noqa: PLC0415
-        from web.app import create_app  # noqa: PLC0415
-
         try:
-            self._site = open_site(self.settings)
-            return create_app(self._site, self.stopping)
+            self._site, application = self._opener(self.settings, self.stopping)
         except StrongroomError as error:
             self._tell(error_body(error))
             raise SystemExit(_COULD_NOT_OPEN) from error
@@ -248,6 +210,7 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
                 )
             )
             raise SystemExit(_COULD_NOT_OPEN) from error
+        return application
 
     # -- hooks of gunicorn ---------------------------------------------------------------------
 
@@ -305,69 +268,3 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             return None
         body: dict[str, Any] = json.loads(lines[-1])
         return body
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext:
-    """TLS 1.2 or later with the instance's certificate (HIPAA 164.312(e)(1), PCI 2.2.7)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.load_cert_chain(settings.secrets_dir / "tls.crt", settings.secrets_dir / "tls.key")
-    context.sslsocket_class = _ImpatientSocket
-    return context
-
-
-class _ImpatientSocket(ssl.SSLSocket):
-    """A connection that does not wait for ever, so that 64 clients that say nothing cannot take all threads.
-
-    gunicorn asks for blocking sockets, without a time limit; this gives it sockets with one instead.
-    """
-
-    def settimeout(self, value: float | None) -> None:
-        super().settimeout(_STALL_S if value is None else value)
-
-    def setblocking(self, flag: bool) -> None:  # noqa: FBT001 - the standard library's own signature
-        self.settimeout(None if flag else 0.0)
-
-
-class _Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
-    """A worker that tells its open event streams when it is asked to stop."""
-
-    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401
-        """SIGTERM: end in order."""
-        self.app.stopping.set()
-        super().handle_exit(sig, frame)
-
-    def handle_quit(self, sig: int, frame: Any) -> None:  # noqa: ANN401
-        """SIGINT and SIGQUIT: end at once."""
-        self.app.stopping.set()
-        super().handle_quit(sig, frame)
-
-
-class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn has no types
-    """An arbiter that never has two workers at once."""
-
-    def handle_hup(self) -> None:
-        """A closed terminal ends a daemon in the foreground; one in the background has none."""
-        if self.app.log_file is None:
-            self.handle_term()
-        self._refuse("HUP")
-
-    def handle_ttin(self) -> None:
-        """Refuse TTIN."""
-        self._refuse("TTIN")
-
-    def handle_ttou(self) -> None:
-        """Refuse TTOU."""
-        self._refuse("TTOU")
-
-    def handle_usr2(self) -> None:
-        """Refuse USR2."""
-        self._refuse("USR2")
-
-    def handle_winch(self) -> None:
-        """A terminal changed its size; gunicorn would stop its workers."""
-
-    @staticmethod
-    def _refuse(name: str) -> None:
-        _log.warning("The signal was ignored: one daemon has one worker.", extra={"facts": {"signal": name}})

@@ -27,7 +27,7 @@ from vault.guests.domain_xml import DirectBoot, DomainPlan, PlannedDisk
 from vault.guests.host_memory import HostLayout
 from vault.guests.libvirt_host import LibvirtHost
 from vault.guests.libvirt_network import remove_network
-from vault.guests.libvirt_secrets import destroy_half_starts_of, undefine_secrets_of
+from vault.guests.libvirt_secrets import undefine_secrets_of
 from vault.guests.ports import GuestHost
 from vault.keystore.secret import DiskPassphrase
 
@@ -147,7 +147,6 @@ class LibvirtWorld:
     ram: RamDir
     host: GuestHost
     network: str | None = None
-    _connection: "libvirt.virConnect" = field(default_factory=lambda: libvirt.open(URI))
     _uid: int = field(default_factory=lambda: 2_000_000_000 + secrets.randbelow(100_000_000))
 
     def make_guest(self) -> PreparedGuest:
@@ -169,15 +168,13 @@ class LibvirtWorld:
         return replace(made, plan=replace(made.plan, uid=self._uid))
 
     def secrets_defined(self) -> int:
-        marked = [s for s in self._connection.listAllSecrets() if f" {self.instance} " in s.XMLDesc()]
-        return len(marked)
+        with _connected() as connection:
+            marked = [s for s in connection.listAllSecrets() if f" {self.instance} " in s.XMLDesc()]
+            return len(marked)
 
     def domains(self) -> list[str]:
-        return [
-            domain.name()
-            for domain in self._connection.listAllDomains()
-            if f'instance="{self.instance}"' in domain.XMLDesc()
-        ]
+        with _connected() as connection:
+            return [domain.name() for domain in self._ours(connection)]
 
     def unprotected(self) -> GuestHost:
         on_disk = self.folder / "not-in-memory"
@@ -216,15 +213,29 @@ class LibvirtWorld:
     def close(self) -> None:
         """Leave nothing behind, whatever the test did."""
         self.host.close()
-        for domain in self._connection.listAllDomains():
-            with contextlib.suppress(libvirt.libvirtError):
-                if f'instance="{self.instance}"' in domain.XMLDesc():
+        with _connected() as connection:
+            for domain in self._ours(connection):
+                with contextlib.suppress(libvirt.libvirtError):  # it ended by itself meanwhile
                     domain.destroy()
-        destroy_half_starts_of(self._connection, self.instance)
-        undefine_secrets_of(self._connection, self.instance)
-        if self.network is not None:
-            remove_network(self._connection, self.network)
-        self._connection.close()
+            undefine_secrets_of(connection, self.instance)
+            if self.network is not None:
+                remove_network(connection, self.network)
+
+    def _ours(self, connection: "libvirt.virConnect") -> Iterator["libvirt.virDomain"]:
+        for domain in connection.listAllDomains():
+            with contextlib.suppress(libvirt.libvirtError):  # it ended meanwhile
+                if f'instance="{self.instance}"' in domain.XMLDesc():
+                    yield domain
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator["libvirt.virConnect"]:
+    """A connection of the test's own, which may outlive no daemon."""
+    connection = libvirt.open(URI)
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 @contextlib.contextmanager
@@ -246,9 +257,11 @@ def libvirt_world(*, network: bool = False) -> Iterator[LibvirtWorld]:
     try:
         yield world
     finally:
-        world.close()
-        shutil.rmtree(memory)
-        shutil.rmtree(folder)
+        try:
+            world.close()
+        finally:
+            shutil.rmtree(memory)
+            shutil.rmtree(folder)
 
 
 def _prepared(

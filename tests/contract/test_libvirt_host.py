@@ -170,6 +170,15 @@ def test_guests_reach_neither_each_other_nor_the_hosts_services() -> None:
             assert _guest_reaches(world, first, gateway, port), "it was the fence that kept it out"
 
 
+def test_a_guest_that_boots_by_firmware_leaves_no_variables_on_the_disk(world: LibvirtWorld) -> None:
+    guest = world.make_guest()
+    guest = dataclasses.replace(guest, plan=dataclasses.replace(guest.plan, boot=None))
+    guest.start(world.host)
+    assert world.host.is_running(guest.ref.id)
+    guest.stop(world.host)
+    assert list(Path("/var/lib/libvirt/qemu/nvram").glob(f"{guest.plan.name}*")) == []
+
+
 def test_the_plan_cannot_smuggle_xml_into_the_domain(world: LibvirtWorld) -> None:
     guest = world.make_guest()
     assert guest.plan.boot is not None

@@ -99,14 +99,11 @@ def test_the_image_is_whole_and_says_what_is_in_it(store: ImageStore, image: Ima
     assert check.returncode == 0
 
 
-def test_its_file_system_is_sound(raw: Path, folder: Path) -> None:
-    part = folder / "root.ext4"
-    with raw.open("rb") as source, part.open("wb") as target:
-        source.seek(ROOT_OFFSET)
-        shutil.copyfileobj(source, target, 1 << 20)
-        target.truncate(raw.stat().st_size - ROOT_OFFSET - 1024**2)
-    assert subprocess.run(["e2fsck", "-f", "-n", part], capture_output=True, check=False).returncode == 0
-    part.unlink()
+def test_its_file_system_is_sound(raw: Path) -> None:
+    check = subprocess.run(
+        ["e2fsck", "-f", "-n", f"{raw}?offset={ROOT_OFFSET}"], capture_output=True, check=False
+    )
+    assert check.returncode == 0, check.stdout
 
 
 def test_no_two_guests_would_share_a_host_key_or_an_id(raw: Path) -> None:
@@ -285,7 +282,7 @@ def test_a_build_killed_half_way_leaves_only_a_part_that_recovery_removes(tmp_pa
         "    lambda percent, sentence: print(percent, sentence, flush=True))\n"
     )
     images, cache = tmp_path / "images", tmp_path / "cache"
-    daemon_command = [sys.executable, "-c", program, images, cache]
+    daemon_command: list[str | Path] = [sys.executable, "-c", program, images, cache]
     with subprocess.Popen(daemon_command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as daemon:
         assert daemon.stdout is not None
         for line in daemon.stdout:

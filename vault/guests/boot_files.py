@@ -9,19 +9,17 @@ import contextlib
 import dataclasses
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from vault.errors import HostFailure
+from vault.guests.daemon_run import is_over, this_run
 from vault.guests.domain_xml import DirectBoot
 
 #: QEMU's user must get at the files by name, and nobody may list them.
 _PASS_ONLY = 0o711
 _READABLE = 0o644
-_PREFIX = "boot-"
-#: No start takes so long; older copies are a killed daemon's.
-_STALE_S = 600
+_PREFIX = "boot."
 
 
 @contextlib.contextmanager
@@ -40,7 +38,7 @@ def private_boot_files(boot: DirectBoot | None, ram_dir: Path) -> Iterator[Direc
         return
     try:
         _sweep(ram_dir)
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=ram_dir))
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{this_run()}.", dir=ram_dir))
     except OSError as error:
         raise HostFailure(f"{ram_dir} cannot be written to.", "Run `strongroom doctor --fix`.") from error
     try:
@@ -55,9 +53,10 @@ def private_boot_files(boot: DirectBoot | None, ram_dir: Path) -> Iterator[Direc
 
 
 def _sweep(ram_dir: Path) -> None:
+    """A daemon that was killed in a start leaves its copies, and a ramfs has no limit but the host's memory."""
     for folder in ram_dir.glob(f"{_PREFIX}*"):
-        if time.time() - folder.stat().st_mtime > _STALE_S:
-            shutil.rmtree(folder)
+        if is_over(folder.name.split(".")[1]):
+            shutil.rmtree(folder, ignore_errors=True)  # another daemon may be at it too
 
 
 def _copy(source: Path, target: Path) -> Path:

@@ -14,6 +14,19 @@ _FIELDS_BEFORE = 3
 
 def this_run() -> str:
     """The name of the run that this process is."""
-    stat = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace")
+    return _run_of(os.getpid())
+
+
+def is_over(run: str) -> bool:
+    """Whether the process of a run has ended; a name that no run has is over too."""
+    pid = run.partition("-")[0]
+    try:
+        return not pid.isdecimal() or _run_of(int(pid)) != run
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def _run_of(pid: int) -> str:
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     fields = stat.rpartition(")")[2].split()
-    return f"{os.getpid()}-{fields[_START_TIME_FIELD - _FIELDS_BEFORE]}"
+    return f"{pid}-{fields[_START_TIME_FIELD - _FIELDS_BEFORE]}"

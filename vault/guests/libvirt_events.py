@@ -41,6 +41,8 @@ _PAUSED_BY = {
     libvirt.VIR_DOMAIN_EVENT_SUSPENDED_WATCHDOG: "watchdog",
     libvirt.VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED: "migrated",
 }
+#: Detail of a stop that nobody was connected to see.
+UNSEEN = "unseen"
 _AGENT_STATES = {
     libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED: EventKind.AGENT_CONNECTED,
     libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_DISCONNECTED: EventKind.AGENT_DISCONNECTED,
@@ -59,8 +61,19 @@ class _Told:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """The domains that were there when a connection was made."""
+
+    domains: tuple["libvirt.virDomain", ...]
+
+
 class EventWatch:
-    """Registers with each new connection and hands events on, in order."""
+    """Registers with each new connection and hands events on, in order.
+
+    What happened while nobody was connected is lost but for this: a guest that is gone is told as stopped,
+    `unseen`.
+    """
 
     def __init__(
         self, instance: str, handler: Callable[[DomainEvent], None], *, agents: bool = False
@@ -75,9 +88,9 @@ class EventWatch:
         self._instance = instance
         self._agents = agents
         self._handler = handler
-        self._queue: queue.Queue[_Told | None] = queue.Queue(_QUEUE_LIMIT)
-        #: By domain UUID: a stopped transient domain has no XML any more, so what it was is kept.
-        self._known: dict[str, str | None] = {}
+        self._queue: queue.Queue[_Told | _Present | None] = queue.Queue(_QUEUE_LIMIT)
+        #: Name and our guest's id by domain UUID: a stopped transient domain has no XML any more.
+        self._known: dict[str, tuple[str, str | None]] = {}
         self._thread = threading.Thread(target=self._report, name="guest-events", daemon=True)
         self._thread.start()
 
@@ -90,8 +103,8 @@ class EventWatch:
             register(None, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, self._on_agent, None)
         # QEMU's own events: a session of a foreign monitor shows itself by what it does.
         libvirt_qemu.qemuMonitorEventRegister(connection, None, None, self._on_monitor, None, 0)
-        for domain in connection.listAllDomains():
-            self._identify(domain)
+        present = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+        self._queue.put(_Present(tuple(present)), timeout=_CLOSE_TIMEOUT_S)
 
     def close(self) -> None:
         """Report what is queued, then stop."""
@@ -150,31 +163,53 @@ class EventWatch:
     def _report(self) -> None:
         while (told := self._queue.get()) is not None:
             try:
-                self._handler(self._event(told))
+                if isinstance(told, _Present):
+                    self._look_around(told)
+                else:
+                    self._handler(self._event(told))
             except Exception:
                 # One event that cannot be told must not blind us for the next.
                 logger.exception("An event of a guest could not be reported.")
+
+    def _look_around(self, present: _Present) -> None:
+        here = {domain.UUIDString() for domain in present.domains}
+        for uuid in self._known.keys() - here:
+            name, guest_id = self._known.pop(uuid)
+            self._handler(DomainEvent(name, guest_id, EventKind.STOPPED, UNSEEN))
+        for domain in present.domains:
+            self._identify(domain)
 
     def _event(self, told: _Told) -> DomainEvent:
         domain, name = told.domain, told.domain.name()
         match told.kind:
             case EventKind.STOPPED | EventKind.CRASHED:
                 # Not asked of libvirt: by now the name may be another domain's.
-                return DomainEvent(name, self._known.pop(domain.UUIDString(), None), told.kind, told.detail)
+                _, guest_id = self._known.pop(domain.UUIDString(), (name, None))
+                return DomainEvent(name, guest_id, told.kind, told.detail)
             case EventKind.STARTED | EventKind.DEFINED | EventKind.PAUSED | EventKind.RESUMED:
                 guest_id, paths = self._identify(domain)
                 return DomainEvent(name, guest_id, told.kind, told.detail, paths)
             case _:
-                return DomainEvent(name, self._known.get(domain.UUIDString()), told.kind, told.detail)
+                _, guest_id = self._known.get(domain.UUIDString(), (name, None))
+                return DomainEvent(name, guest_id, told.kind, told.detail)
 
     def _identify(self, domain: "libvirt.virDomain") -> tuple[str | None, tuple[str, ...]]:
         """Our guest's id, if it is one, and the files that the domain names as disks."""
-        uuid = domain.UUIDString()
+        name, uuid = domain.name(), domain.UUIDString()
         try:
             xml = domain.XMLDesc()
         except libvirt.libvirtError:  # it is gone already, or libvirt is
-            return self._known.get(uuid), ()
+            return self._known.get(uuid, (name, None))[1], ()
         mark = read_mark(xml)
         guest_id = mark.guest_id if mark is not None and mark.instance == self._instance else None
-        self._known[uuid] = guest_id
+        if _is_active(domain):
+            self._known[uuid] = (name, guest_id)
         return guest_id, disk_paths(xml)
+
+
+def _is_active(domain: "libvirt.virDomain") -> bool:
+    """Whether a domain has a QEMU process; one that was only defined has none, and does not stop either."""
+    try:
+        return bool(domain.isActive())
+    except libvirt.libvirtError:  # it is gone already
+        return False

@@ -18,7 +18,20 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from policies.errors import ExitCode
-from web.cli import account, audit, guest, image, job, key, policy, report, session, site, verify
+from web.cli import (
+    account,
+    audit,
+    guest,
+    guest_inside,
+    image,
+    job,
+    key,
+    policy,
+    report,
+    session,
+    site,
+    verify,
+)
 from web.cli.daemon import run_daemon
 from web.cli.failure import BadUsage, CommandFailed, body_of
 from web.cli.invocation import Invocation
@@ -99,6 +112,8 @@ for _name, _command in (
     ("version", _show_version),
 ):
     app.command(_name)(_command)
+guest.app.command("exec")(guest_inside.run_in_guest)
+guest.app.command("cp")(guest_inside.copy)
 for _name, _group in (
     ("guest", guest.app),
     ("image", image.app),

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from policies.errors import ExitCode
 from web.cli.client import Client, part
-from web.cli.failure import AnswerLost, CommandFailed, failed
+from web.cli.failure import AnswerLost, CommandFailed, DaemonUnreachable, failed
 from web.cli.invocation import Invocation
 from web.cli.output import print_line
 
@@ -96,7 +96,8 @@ def _follow(client: Client, job: dict[str, Any], show: Show) -> dict[str, Any]:
                 job = seen
                 show(job["percent"], job["sentence"])
             lost = 0
-        except AnswerLost:
+        except (AnswerLost, DaemonUnreachable):
+            # The daemon may be on its way back: its jobs are remembered.
             lost += 1
             if lost > _RECONNECTS:
                 raise

@@ -28,6 +28,6 @@ def show() -> str:
         "home.html",
         status=keystore.status(here),
         guests=listed,
-        findings=findings.list_findings(here, caller())["items"] if may_see["host"] else None,
+        findings=findings.list_findings(here, caller())["items"] if may_see["findings"] else None,
         jobs=[long_work.view(job) for job in long_work.latest(_LATEST_JOBS)],
     )

@@ -8,7 +8,7 @@ from flask import current_app, g
 
 from policies.engine import PolicyEngine
 from policies.vocabulary import Action, EntityRef, Request, Verdict
-from vault.entities import HOST, KEY_STORE, LOG, SITE, EntityBuilder, guest_ref
+from vault.entities import LOG, SITE, EntityBuilder, guest_ref
 from vault.gate import Access
 from web.guard import caller
 from web.site import site
@@ -19,8 +19,7 @@ _ENGINE = "strongroom.foresight"
 _ON: dict[Action, EntityRef] = {
     Action.GUEST_LIST: SITE,
     Action.LOG_LIST: LOG,
-    Action.HOST_INSPECT: HOST,
-    Action.KEYSTORE_UNSEAL: KEY_STORE,
+    Action.FINDING_LIST: SITE,
 }
 
 
@@ -54,7 +53,7 @@ def pages() -> dict[str, bool]:
         g.pages = {
             "guests": may(Action.GUEST_LIST),
             "log": may(Action.LOG_LIST),
-            "host": may(Action.HOST_INSPECT),
+            "findings": may(Action.FINDING_LIST),
         }
     found: dict[str, bool] = g.pages
     return found

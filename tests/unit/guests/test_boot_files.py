@@ -1,12 +1,13 @@
-import os
-import time
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from vault.errors import HostFailure
 from vault.guests.boot_files import private_boot_files
-from vault.guests.daemon_run import this_run
+from vault.guests.daemon_run import is_over, this_run
 from vault.guests.domain_xml import DirectBoot
 
 
@@ -42,18 +43,18 @@ def test_a_start_that_fails_leaves_no_copies(boot: DirectBoot, ram_dir: Path) ->
     assert list(ram_dir.iterdir()) == []
 
 
-def test_what_a_killed_daemon_left_long_ago_goes_away_and_a_start_under_way_stays(
+def test_what_a_killed_daemon_left_goes_away_and_a_start_under_way_stays(
     boot: DirectBoot, ram_dir: Path
 ) -> None:
-    old, recent, other = ram_dir / "boot-old", ram_dir / "boot-recent", ram_dir / "main"
-    for folder in (old, recent, other):
+    pid, _, began = this_run().partition("-")
+    under_way = ram_dir / f"boot.{this_run()}.abc"
+    gone = [ram_dir / f"boot.{run}.abc" for run in ("4194304-7", f"{pid}-{int(began) + 1}", "no-run", "")]
+    others = ram_dir / "main"
+    for folder in (under_way, others, *gone):
         folder.mkdir()
-    long_ago = time.time() - 3600
-    os.utime(old, (long_ago, long_ago))
-    os.utime(other, (long_ago, long_ago))
     with private_boot_files(boot, ram_dir):
         pass
-    assert sorted(ram_dir.iterdir()) == [recent, other]
+    assert sorted(ram_dir.iterdir()) == [under_way, others]
 
 
 def test_a_missing_kernel_is_named(boot: DirectBoot, ram_dir: Path) -> None:
@@ -75,13 +76,14 @@ def test_a_guest_that_boots_by_firmware_has_none(ram_dir: Path) -> None:
 
 def test_a_run_has_one_name_and_another_process_another() -> None:
     assert this_run() == this_run()
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        os.write(writer, this_run().encode())
-        os._exit(0)
-    os.close(writer)
-    other = os.read(reader, 100).decode()
-    os.close(reader)
-    os.wait()
-    assert other
-    assert other != this_run()
+    told = subprocess.run(
+        [sys.executable, "-c", "from vault.guests.daemon_run import this_run; print(this_run())"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+    ).stdout
+    assert re.fullmatch(r"[0-9]+-[0-9]+\n", told)
+    assert told.strip() != this_run()
+    assert is_over(told.strip())
+    assert not is_over(this_run())

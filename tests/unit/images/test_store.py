@@ -1,4 +1,5 @@
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,33 @@ def test_what_another_instance_builds_at_this_moment_is_not_removed(
 
     store.build(permit_for(Action.IMAGE_BUILD, SITE), SITE, "debian-12", look)
     assert removed == [[]]
+
+
+def test_two_instances_that_build_at_the_same_moment_build_once(
+    store: ImageStore, builder: FakeBuilder, tmp_path: Path
+) -> None:
+    other = ImageStore(tmp_path / "other", tmp_path / "cache", builder)
+    waiting = threading.Event()
+    second: list[Image] = []
+
+    def wait_for_it(_percent: int, sentence: str) -> None:
+        if "Waiting for another instance" in sentence:
+            waiting.set()
+
+    permit = permit_for(Action.IMAGE_BUILD, SITE)
+    thread = threading.Thread(
+        target=lambda: second.append(other.build(permit, SITE, "debian-12", wait_for_it))
+    )
+
+    def start_the_other(percent: int, _sentence: str) -> None:
+        if percent == 90:
+            thread.start()
+            assert waiting.wait(10)
+
+    first = store.build(permit_for(Action.IMAGE_BUILD, SITE), SITE, "debian-12", start_the_other)
+    thread.join(10)
+    assert (builder.built, permit.facts) == (1, {"reused": "cache"})
+    assert second[0].files == first.files
 
 
 def test_an_unknown_recipe_is_not_found_and_the_known_ones_are_named(store: ImageStore) -> None:

@@ -57,6 +57,10 @@ def test_its_environment_holds_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) 
     assert "https_proxy=http://proxy.example:3128" in said
 
 
+def test_its_temporary_files_lie_where_they_are_removed_with_the_rest(tmp_path: Path) -> None:
+    assert Path(run_tool(["mktemp"], "make a file", scratch=tmp_path)).parent == tmp_path
+
+
 def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vault.disks.images.tools._PATH", "/nonexistent")
     with pytest.raises(HostFailure) as failure:

@@ -291,6 +291,28 @@ def test_a_stream_that_ends_early_is_taken_up_again(strongroom: CommandLine, dae
     assert strongroom("guest", "start", "web-1", "--json").document == GUEST
 
 
+def test_a_daemon_that_comes_back_is_asked_again(strongroom: CommandLine, daemon: FakeDaemon) -> None:
+    answers: list[httpx.Response | Exception] = [
+        httpx.ReadError("reset"),
+        httpx.ConnectError("refused"),
+        events(
+            job("failed", error={"code": "job.interrupted", "message": "Stopped.", "hint": "", "exit": 1})
+        ),
+    ]
+
+    def next_answer(_request: httpx.Request) -> httpx.Response:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    daemon.on("POST", "/api/v1/guests/web-1/start", httpx.Response(202, json=job("running")))
+    daemon.on("GET", "/api/v1/jobs/7a0c/events", next_answer)
+    ended = strongroom("guest", "start", "web-1")
+    assert ended.code == 1
+    assert ended.err.endswith("Stopped.\n")
+
+
 def test_ctrl_c_says_that_the_job_goes_on_and_how_to_find_it(
     strongroom: CommandLine, daemon: FakeDaemon
 ) -> None:

@@ -164,6 +164,7 @@ def _install(recipe: Recipe, work: Path, progress: FractionProgress) -> None:
         on_line=follow,
         silence_limit_s=_SILENCE_LIMIT_S,
         contained=True,
+        scratch=work,
     )
 
 

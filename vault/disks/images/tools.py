@@ -53,6 +53,7 @@ def run_tool(
     stdin_text: str | None = None,
     silence_limit_s: float = LOCAL_TIMEOUT_S,
     contained: bool = False,
+    scratch: Path | None = None,
 ) -> str:
     """Run a program to its end.
 
@@ -63,6 +64,7 @@ def run_tool(
         stdin_text: a short text for its standard input (below 4,096 bytes, what a pipe takes without a reader).
         silence_limit_s: it is stopped when it says nothing for so long.
         contained: run it in mount and process namespaces of its own.
+        scratch: folder for its temporary files, so that a kill leaves none elsewhere.
 
     Returns:
         everything it said, the last lines only when that is much.
@@ -74,6 +76,8 @@ def run_tool(
     prefix = (*_DYING, *_CONTAINED) if contained else _DYING
     environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
     environment |= {name: value for name in _PROXIES if (value := os.environ.get(name))}
+    if scratch is not None:
+        environment["TMPDIR"] = str(scratch)
     _require_installed((prefix[0], words[0]) if not contained else (prefix[0], _CONTAINED[0], words[0]))
     try:
         child = subprocess.Popen(
