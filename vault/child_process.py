@@ -1,8 +1,8 @@
-"""Runs heavy work in a child process of the daemon (D9): one busy Python thread would make an append thirty
-times slower.
+"""Runs heavy work in a child process of the daemon (D9).
 
-The child prints progress as JSON lines (`{"fraction": 0.5, "sentence": "…"}`) on standard error and its result as one JSON
-document on standard output. It gets file names, never secrets.
+One busy Python thread would make an append to the log thirty times slower. The child prints progress as JSON
+lines (`{"fraction": 0.5, "sentence": "…"}`) on standard error and its result as one JSON document on standard
+output. It gets file names, never secrets.
 """
 
 import json

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from audit.log.query import LogQuery
-
 from audit.log.writer import LogWriter
 from policies.bundle import PolicyBundle
 from vault.config import Settings

@@ -44,6 +44,7 @@ EFFECTS: dict[str, dict[str, str]] = {
         "is_running": "read",
         "list_active": "read",
         "versions": "read",
+        "stats": "read",
         "agent_answers": "read",
         "watch": "read",
         "close": "disconnects",

@@ -177,7 +177,7 @@ def export_file(site: Site, caller: Caller, export_id: str) -> Path:
 def _filter(filters: dict[str, Any]) -> Filter:
     unknown = set(filters) - {"since", "until", "kind", "principal", "action", "resource", "decision"}
     if unknown:
-        raise BadInput(f"The log cannot be filtered by {sorted(unknown)[0]!r}.")
+        raise BadInput(f"The log cannot be filtered by {min(unknown)!r}.")
     kind = filters.get("kind")
     if kind is not None and kind not in set(Kind):
         raise BadInput(f"There is no kind of record {kind!r}.", f"Kinds: {', '.join(Kind)}.")

@@ -142,4 +142,3 @@ def report_view(report: Report) -> dict[str, Any]:
 
 def _written(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
