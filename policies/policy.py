@@ -61,7 +61,7 @@ def read_policy(file: str, position: int, form: Mapping[str, object]) -> Policy:
     Raises:
         BundleInvalid: an annotation is missing, malformed or unknown.
     """
-    annotations = form["annotations"]
+    annotations = form.get("annotations", {})
     assert isinstance(annotations, Mapping)  # noqa: S101 - Cedar's JSON form always has it; tells mypy
     policy_id = annotations.get("id")
     if not policy_id:

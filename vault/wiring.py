@@ -22,6 +22,7 @@ from vault.findings import Findings
 from vault.foundation import Foundation, open_foundation
 from vault.gate import Access, Caller
 from vault.guests.accelerator import AcceleratorFinder
+from vault.guests.host_memory import HostLayout
 from vault.guests.libvirt_host import LibvirtHost
 from vault.guests.ports import GuestHost
 from vault.guests.watchdog import start_watchdog
@@ -36,7 +37,9 @@ logger = logging.getLogger(__name__)
 
 def connect_libvirt(settings: Settings) -> GuestHost:
     """The hypervisor that the settings name."""
-    return LibvirtHost(settings.libvirt_uri, settings.instance)
+    return LibvirtHost(
+        settings.libvirt_uri, settings.instance, layout=HostLayout(ram_dir=settings.run_dir)
+    )
 
 
 def open_site(settings: Settings, connect: Callable[[Settings], GuestHost] = connect_libvirt) -> Site:

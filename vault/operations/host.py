@@ -13,7 +13,7 @@ from vault.config import Settings
 from vault.entities import HOST
 from vault.gate import Access, Caller
 from vault.guests.accelerator import AcceleratorFinder
-from vault.guests.host_memory import check_host_memory, prepare_host_memory
+from vault.guests.host_memory import HostLayout, check_host_memory, prepare_host_memory
 from vault.guests.libvirt_connection import LibvirtConnection
 from vault.site import Site
 
@@ -44,12 +44,13 @@ def inspect_host(settings: Settings, *, fix: bool = False) -> dict[str, Any]:
     Raises:
         HostFailure, Conflict: mending failed; the sentence says why.
     """
-    done = prepare_host_memory() if fix else []
+    layout = HostLayout(ram_dir=settings.run_dir)
+    done = prepare_host_memory(layout) if fix else []
     found = [
         *_interpreter(),
         *_programs(),
         *_libvirt(settings),
-        *_memory(),
+        *_memory(layout),
         *_folders(settings),
         *_accelerator(settings),
     ]
@@ -86,8 +87,8 @@ def _libvirt(settings: Settings) -> Iterator[dict[str, Any]]:
         connection.close()
 
 
-def _memory() -> Iterator[dict[str, Any]]:
-    findings = check_host_memory()
+def _memory(layout: HostLayout) -> Iterator[dict[str, Any]]:
+    findings = check_host_memory(layout)
     if not findings:
         yield _item("memory", "What libvirt keeps of a key lies on memory that does not swap.")
     for finding in findings:
