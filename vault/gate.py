@@ -12,13 +12,14 @@ The invariants it keeps (DESIGN section 1):
 * actions in the safe direction (seal, end a session) go on without the log, journalled beside it.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from audit.errors import LogUnavailable
+from audit.errors import AuditError, LogUnavailable
 from audit.log import canonical
 from audit.log.record import Draft, Kind, Record
 from policies.errors import StrongroomError
@@ -28,6 +29,8 @@ from vault.errors import ApprovalNeeded, OutcomeNotRecorded, PolicyDenied
 from vault.journal import SafeJournal
 from vault.locks import ResourceLocks
 from vault.permit import _GATE_TOKEN, Permit
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -159,12 +162,16 @@ class Gate:
             StrongroomError: whatever `act` raised; its code is in the outcome record.
         """
         self._refuse_when_stopped()
-        with self._locks.hold(access.lock_key):
+        with self._locks.hold(access.lock_key) as held:
+            self._refuse_when_stopped()  # again: it may have stopped while this access waited
             request, decision = self._decide(access)
             if decision.verdict is not Verdict.ALLOW:
                 raise self._refuse(access, request, decision)
             intent = self._append(access, request, decision, Kind.INTENT, None)
-            return self._act(access, intent.id, act)
+            held.acting = True
+            value = self._act(access, intent.id, act)
+        self._catch_up()
+        return value
 
     def read(self, access: Access, produce: Callable[[], T], view: str | None = None) -> T:
         """Let a read through: one record that holds decision and result together.
@@ -189,12 +196,19 @@ class Gate:
         if not self._was_just_seen(access, view):
             self._append(access, request, decision, Kind.ACCESS, _result("ok"))
             self._mark_seen(access, view)
+            self._catch_up()
         return value
 
     def run_safe(self, access: Access, act: Callable[[Permit], T]) -> T:
         """Let a safe-direction action through, with the log or, when it is away, with the journal.
 
-        The policy is asked all the same: going on without the log is no way round it.
+        The policy is asked all the same: going on without the log is no way round it. No lock is taken, so
+        that it waits for nobody.
+
+        Raises:
+            PolicyDenied: the policy said no.
+            LogUnavailable: neither the log nor the journal could be written; nothing was done.
+            OutcomeNotRecorded: done (or failed), but not recorded; the gate acts no more.
         """
         request, decision = self._decide(access)
         if decision.verdict is not Verdict.ALLOW:
@@ -206,20 +220,10 @@ class Gate:
             except LogUnavailable:
                 intent_id = None
         if intent_id is not None:
-            return self._act(access, intent_id, act)
-        entry = self._journal.begin(
-            access.action, access.caller.principal, access.resource, decision.policies
-        )
-        permit = self._permit(access, entry)
-        try:
-            value = act(permit)
-        except BaseException as error:
-            self._journal.end(entry, _code_of(error))
-            raise
-        finally:
-            permit._close()  # noqa: SLF001 - the gate and the permit are one mechanism in two files
-        self._journal.end(entry, "ok")
-        return value
+            value = self._act(access, intent_id, act)
+            self._catch_up()
+            return value
+        return self._act_by_journal(access, decision, act)
 
     def settle(self, intent: Record, act: Callable[[Permit], str]) -> tuple[str, Mapping[str, object]]:
         """Bring an intent that a killed daemon left open to its end, by the code that would have acted.
@@ -275,19 +279,19 @@ class Gate:
         return request, self._engine.decide(request)
 
     def _refuse(self, access: Access, request: Request, decision: Decision) -> StrongroomError:
-        deciding = ", ".join(decision.policies) or "no policy permits it"
+        decided = f"Decided by {', '.join(decision.policies)}" if decision.policies else "No policy permits it"
         refusal: StrongroomError
         if decision.verdict is Verdict.UNMET:
             kind = Kind.PENDING
             refusal = ApprovalNeeded(
                 f"The policy allows {access.action} only with: {', '.join(decision.obligations)}.",
-                f"Decided by {deciding}.",
+                f"{decided}.",
             )
         else:
             kind = Kind.DENIED
             refusal = PolicyDenied(
                 f"The policy does not allow you to do this ({access.action}).",
-                f"Decided by {deciding}; ask an administrator if you need it.",
+                f"{decided}; ask an administrator if you need it.",
                 decision.policies,
             )
         refusal.record = self._append(access, request, decision, kind, _result(refusal.code)).id
@@ -319,15 +323,49 @@ class Gate:
         )
         try:
             self._log.append(draft, self._log_timeout_s)
+        except Exception as error:
+            # Whatever kept it out of the log, a defect of ours too: an act without outcome stops the gate.
+            raise self._stop(permit.intent, code) from error
+
+    def _act_by_journal(self, access: Access, decision: Decision, act: Callable[[Permit], T]) -> T:
+        entry = self._journal.begin(
+            access.action, access.caller.principal, access.resource, decision.policies
+        )
+        permit = self._permit(access, entry)
+        try:
+            value = act(permit)
+        except BaseException as error:
+            self._conclude_in_journal(permit, _code_of(error))
+            raise
+        self._conclude_in_journal(permit, "ok")
+        return value
+
+    def _conclude_in_journal(self, permit: Permit, code: str) -> None:
+        permit._close()  # noqa: SLF001
+        try:
+            self._journal.end(permit.intent, code)
         except LogUnavailable as unavailable:
-            self._stopped_by = permit.intent
-            done = "It was done" if code == "ok" else "It failed"
-            error = OutcomeNotRecorded(
-                f"{done}, but the outcome could not be recorded, so nothing more is done from now on.",
-                "Mend the log's storage, then restart the daemon: it settles what is open.",
-            )
-            error.record = permit.intent
-            raise error from unavailable
+            raise self._stop(permit.intent, code) from unavailable
+
+    def _stop(self, intent: str, code: str) -> OutcomeNotRecorded:
+        self._stopped_by = intent
+        done = "It was done" if code == "ok" else "It failed"
+        error = OutcomeNotRecorded(
+            f"{done}, but the outcome could not be recorded, so nothing more is done from now on.",
+            "Mend the log's storage, then restart the daemon: it settles what is open.",
+        )
+        error.record = intent
+        return error
+
+    def _catch_up(self) -> None:
+        """Record what was journalled while the log was away, now that a record went through."""
+        if not self._journal.waiting:
+            return
+        try:
+            self._journal.drain(self.record)
+        except AuditError as error:
+            # The access that came by is recorded and done; what is journalled stays so, and is tried again.
+            logger.warning("The journal of safe actions could not be recorded yet: %s", error.message)
 
     def _append(
         self,

@@ -8,8 +8,16 @@ the same resource is a defect, and waiting shows it as a conflict instead of a d
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from vault.errors import Conflict
+
+
+@dataclass(slots=True)
+class Held:
+    """A lock while it is held. `acting` is set once the access was allowed: only then can it have effects."""
+
+    acting: bool = False
 
 
 class ResourceLocks:
@@ -19,14 +27,15 @@ class ResourceLocks:
         self._wait_s = wait_s
         self._guard = threading.Lock()
         self._held: dict[str, tuple[threading.Lock, int]] = {}
+        self._now: dict[str, Held] = {}
         self._listeners: list[Callable[[str], None]] = []
 
     def on_release(self, listener: Callable[[str], None]) -> None:
-        """Call `listener` with the key just before a lock that was held is released."""
+        """Call `listener` with the key just before the lock of an access that acted is released."""
         self._listeners.append(listener)
 
     @contextmanager
-    def hold(self, key: str) -> Iterator[None]:
+    def hold(self, key: str) -> Iterator[Held]:
         """Hold the lock named `key` for the block.
 
         Raises:
@@ -40,12 +49,16 @@ class ResourceLocks:
                 raise Conflict(
                     "Another operation on this is still running.", "Wait until it has ended, then try again."
                 )
+            held = Held()
+            self._now[key] = held
             try:
-                yield
+                yield held
             finally:
-                for listener in self._listeners:
-                    listener(key)
-                lock.release()
+                try:
+                    self._tell(key, held)
+                finally:
+                    del self._now[key]
+                    lock.release()
         finally:
             with self._guard:
                 lock, users = self._held[key]
@@ -58,3 +71,13 @@ class ResourceLocks:
         """Say whether somebody holds or waits for `key` now."""
         with self._guard:
             return key in self._held
+
+    def is_acting(self, key: str) -> bool:
+        """Say whether an access that was allowed holds `key` now; one that the policy refuses never does."""
+        held = self._now.get(key)
+        return held is not None and held.acting
+
+    def _tell(self, key: str, held: Held) -> None:
+        if held.acting:
+            for listener in self._listeners:
+                listener(key)

@@ -6,10 +6,14 @@ one (the sealing token below is private to the two modules; tests/architecture c
 the gate closes it when the outcome is recorded, so a permit cannot be kept for later.
 """
 
+from audit.errors import RecordInvalid
+from audit.log import canonical
 from policies.vocabulary import Action, EntityRef
 from vault.errors import PermitRefused
 
 _GATE_TOKEN = object()
+#: Facts are ids, digests and sizes; more than this is data, which has no place in a record.
+_MAX_FACTS_BYTES = 64 * 1024
 
 
 class Permit:
@@ -49,8 +53,16 @@ class Permit:
             )
 
     def note(self, **facts: object) -> None:
-        """Add facts to the outcome record, also when the act fails later."""
-        self.facts.update(facts)
+        """Add facts to the outcome record, also when the act fails later.
+
+        Raises:
+            RecordInvalid: no record could hold them. Told here, because an outcome that cannot be recorded
+                stops the gate.
+        """
+        noted = {**self.facts, **facts}
+        if len(canonical.encode(noted)) > _MAX_FACTS_BYTES:
+            raise RecordInvalid("The facts of a record are too large.", "Record a digest of them instead.")
+        self.facts = noted
 
     def _close(self) -> None:
         self._open = False

@@ -26,10 +26,9 @@ def start_marked_guests(site: Site) -> None:
             )
         )
     for guest in guests:
-        if site.host.is_running(guest.id):
-            continue
         try:
-            start_guest(site, Caller(DAEMON, "daemon"), guest.name, no_progress)
+            if not site.host.is_running(guest.id):
+                start_guest(site, Caller(DAEMON, "daemon"), guest.name, no_progress)
         except StrongroomError as error:
             logger.warning("Guest %s did not start by itself: %s", guest.id, error.message)
             site.findings.open(

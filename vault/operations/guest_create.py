@@ -69,7 +69,7 @@ def create_guest(site: Site, caller: Caller, new: NewGuest, progress: Progress) 
     )
     entity = guest_entity(guest_id, list(spec.labels), caller.principal.id)
 
-    def act(permit: Permit) -> dict[str, Any]:
+    def act(permit: Permit) -> None:
         image = site.images.get(new.image)
         if spec.disk_bytes < image.virtual_size_bytes:
             raise BadInput(
@@ -85,9 +85,9 @@ def create_guest(site: Site, caller: Caller, new: NewGuest, progress: Progress) 
         except BaseException:
             take_back(site, permit, guest.id)
             raise
-        return guest_view(site, guest_named(site, spec.name))
 
-    return site.gate.run(Access(caller, Action.GUEST_CREATE, guest_ref(guest_id), entities=(entity,)), act)
+    site.gate.run(Access(caller, Action.GUEST_CREATE, guest_ref(guest_id), entities=(entity,)), act)
+    return guest_view(site, guest_named(site, spec.name))
 
 
 def take_back(site: Site, permit: Permit, guest_id: str) -> None:

@@ -35,28 +35,28 @@ def start_guest(site: Site, caller: Caller, name: str, progress: Progress) -> di
     """
     guest = guest_named(site, name)
 
-    def act(permit: Permit) -> dict[str, Any]:
+    def act(permit: Permit) -> None:
         _require_startable(site, guest)
         disks = disks_of(site, guest.id)
         progress(10, "Measuring the disks.")
         for disk in disks:
+            check_keyslots(site, permit, guest_ref(guest.id), disk)
             if not measure_disk(Path(disk.path)).encrypted:
                 raise IntegrityFailure(
                     f"The {disk.role} disk of {name!r} is not encrypted, so the guest is not started.",
                     "Find out who exchanged it; restore it from a backup.",
                 )
-            check_keyslots(site, permit, guest_ref(guest.id), disk)
         progress(30, "Choosing the accelerator.")
         plan = _plan(site, guest, disks)
         permit.note(accelerator=plan.accelerator)
         progress(60, "Handing the keys to the guest.")
         with _passphrases(site, permit, guest, disks) as passphrases:
             site.host.start(permit, guest_ref(guest.id), plan, passphrases)
-        with site.database.session() as session:
-            session.get_one(Guest, guest.id).started_at = utc_now()
-        return guest_view(site, guest_named(site, name))
+        _note_start(site, guest.id)
 
-    return site.gate.run(Access(caller, Action.GUEST_START, guest_ref(guest.id)), act)
+    site.gate.run(Access(caller, Action.GUEST_START, guest_ref(guest.id)), act)
+    # Outside the act: a host that cannot be asked afterwards does not make a start that was done a failure.
+    return guest_view(site, guest_named(site, name))
 
 
 def stop_guest(
@@ -76,7 +76,7 @@ def stop_guest(
     guest = guest_named(site, name)
     resource = guest_ref(guest.id)
 
-    def act(permit: Permit) -> dict[str, Any]:
+    def act(permit: Permit) -> None:
         def waiting(waited_s: float) -> None:
             progress(
                 int(90 * waited_s / max(timeout_s, 1)), f"Waiting for {name} to shut down ({waited_s:.0f} s)."
@@ -85,9 +85,9 @@ def stop_guest(
         cut = site.host.stop(permit, resource, name, timeout_s=timeout_s, force=force, waiting=waiting)
         permit.note(power_cut=cut)
         _after_stop(site, permit, guest)
-        return guest_view(site, guest_named(site, name))
 
-    return site.gate.run(Access(caller, Action.GUEST_STOP, resource), act)
+    site.gate.run(Access(caller, Action.GUEST_STOP, resource), act)
+    return guest_view(site, guest_named(site, name))
 
 
 def settle_start(site: Site, permit: Permit, guest_id: str) -> bool:
@@ -96,6 +96,8 @@ def settle_start(site: Site, permit: Permit, guest_id: str) -> bool:
     site.host.abandon(permit, guest_ref(guest_id))
     running = site.host.is_running(guest_id)
     permit.note(running=running)
+    if running:
+        _note_start(site, guest_id)
     return running
 
 
@@ -108,6 +110,11 @@ def settle_stop(site: Site, permit: Permit, guest_id: str) -> bool:
     if stopped and guest is not None:
         _after_stop(site, permit, guest)
     return stopped
+
+
+def _note_start(site: Site, guest_id: str) -> None:
+    with site.database.session() as session:
+        session.get_one(Guest, guest_id).started_at = utc_now()
 
 
 def _after_stop(site: Site, permit: Permit, guest: Guest) -> None:

@@ -13,11 +13,13 @@ from audit.log.record import Draft, Kind
 from policies.vocabulary import EntityRef, EntityType
 from vault.entities import guest_ref
 from vault.guests.ports import DomainEvent, EventKind
-from vault.model import Guest
+from vault.model import Guest, GuestState
 from vault.site import Site
 
 #: libvirt's event arrives in its own thread, perhaps after the access has ended.
 _GRACE_S = 5.0
+#: Nothing of ours copies a disk while a guest runs or defines it persistently, so no lock excuses these.
+_NEVER_OURS = frozenset({EventKind.BLOCK_JOB, EventKind.DEFINED})
 #: QEMU tells these about the guest itself; nobody acted from outside.
 _GUESTS_OWN = frozenset({"shutdown", "crashed", "failed"})
 _HARMLESS_MONITOR = frozenset(
@@ -44,7 +46,7 @@ class OutsideWatch:
         Or by an instance that was replaced.
         """
         with self._site.database.session() as session:
-            known = set(session.exec(select(Guest.id)))
+            known = set(session.exec(select(Guest.id).where(Guest.state != GuestState.DELETED)))
         for domain in self._site.host.list_active():
             if domain.guest_id not in known:
                 self._find(
@@ -61,7 +63,7 @@ class OutsideWatch:
             self._foreign(event)
             return
         resource = guest_ref(event.guest_id)
-        if self._is_the_gates_own(resource):
+        if event.kind not in _NEVER_OURS and self._is_the_gates_own(resource):
             return
         match event.kind:
             case EventKind.MONITOR:
@@ -78,10 +80,10 @@ class OutsideWatch:
 
     def _foreign(self, event: DomainEvent) -> None:
         ours = str(self._site.settings.data_dir / "disks") + "/"
-        touched = sorted(
+        touched = {
             Path(path).relative_to(ours).parts[0] for path in event.uses_our_disks if path.startswith(ours)
-        )
-        for guest_id in touched:
+        }
+        for guest_id in sorted(touched):
             self._outside(guest_ref(guest_id), event, "A domain that is not ours names this guest's disk.")
 
     def _outside(self, resource: EntityRef, event: DomainEvent, sentence: str) -> None:
