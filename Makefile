@@ -8,7 +8,7 @@ RUN := $(SUDO) .venv/bin
 LOCKS := requirements-build.lock requirements-dev.lock pyproject.toml
 ONLY ?= unit contract architecture flow crash e2e browser
 
-.PHONY: help setup host demo serve test check format lock clean
+.PHONY: help setup host demo serve test check coverage format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ check: .venv/.complete ## formatting, lint, types, layers: no test runs
 
 test: setup check ## all tests, with real guests; ONLY="unit flow" for a part
 	@$(RUN)/python -m pytest $(addprefix tests/,$(ONLY)) $(PYTEST_ARGS)
+
+coverage: setup ## tests that run in seconds, with branch coverage
+	@$(RUN)/python -m pytest -q tests/unit --cov --cov-report=term
 
 format: .venv/.complete ## format the code and mend what ruff can mend
 	@.venv/bin/ruff check --fix .

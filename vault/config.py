@@ -4,6 +4,7 @@ Each setting remembers where it came from, so that `strongroom doctor` can show 
 settings: they come from files, standard input or a prompt.
 """
 
+import json
 import os
 import re
 import tomllib
@@ -66,7 +67,8 @@ class Settings:
     @property
     def url(self) -> str:
         """Where the daemon answers."""
-        return f"https://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address (RFC 3986 section 3.2.2)
+        return f"https://{host}:{self.port}"
 
     @property
     def log_db(self) -> Path:
@@ -128,8 +130,11 @@ def load_settings(
     ]
     data_dir = Path(str(_first(layers, "data_dir") or DEFAULT_DATA_DIR))
     chosen = file or (Path(v) if (v := environment.get("STRONGROOM_CONFIG")) else data_dir / "config.toml")
-    if file is not None and not file.is_file():
-        raise BadInput(f"The settings file {file} does not exist.", "Name an existing file, or leave it out.")
+    named = file is not None or environment.get("STRONGROOM_CONFIG")
+    if named and not chosen.is_file():
+        raise BadInput(
+            f"The settings file {chosen} does not exist.", "Name an existing file, or leave it out."
+        )
     if chosen.is_file():
         layers.append((str(chosen), _read_toml(chosen)))
     values: dict[str, object] = {}
@@ -196,3 +201,17 @@ def _parse(name: str, raw: object, origin: str) -> object:
     if name == "accelerator" and raw not in {"auto", "kvm", "tcg"}:
         raise BadInput(f"The setting accelerator (from {origin}) must be auto, kvm or tcg, not {raw!r}.")
     return str(raw)
+
+
+def written_settings(settings: Settings) -> str:
+    """The settings that do not have their default, as the text of `config.toml`.
+
+    The data folder is left out: it is where the file lies.
+    """
+    lines = ["# Settings of this instance; see docs/command-line.md."]
+    for name, origin in settings.origins.items():
+        value = getattr(settings, name)
+        if origin != "default" and name != "data_dir" and value is not None:
+            written = str(value) if isinstance(value, int) else json.dumps(str(value))
+            lines.append(f"{name} = {written}")
+    return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, event, text
+from sqlalchemy import URL, Engine, event, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import String, TypeDecorator
@@ -19,6 +19,10 @@ from vault.errors import HostFailure
 
 #: Written to `PRAGMA user_version`; a database of another version is refused, not guessed at.
 SCHEMA_VERSION = 1
+#: How long one connection waits for another's write, in seconds.
+_BUSY_TIMEOUT_S = 10
+#: Connections kept open; the threads of requests and jobs take more for a moment, and wait for none.
+_CONNECTIONS = 8
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -31,6 +35,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         """To text."""
         if value is None:
             return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002
@@ -49,13 +55,23 @@ class Database:
         if create:
             path.touch(mode=0o600)
         self._engine = _open(path)
+        try:
+            self._require_version(path, create=create)
+        except BaseException:
+            self.close()
+            raise
+
+    def _require_version(self, path: Path, *, create: bool) -> None:
         with self.session() as session:
             version = session.connection().execute(text("PRAGMA user_version")).scalar_one()
+            if version == 0 and create:
+                SQLModel.metadata.create_all(session.connection())
+                session.connection().execute(text(f"PRAGMA user_version = {SCHEMA_VERSION}"))
+                return
         if version == 0:
-            SQLModel.metadata.create_all(self._engine)
-            with self._engine.begin() as connection:
-                connection.execute(text(f"PRAGMA user_version = {SCHEMA_VERSION}"))
-        elif version != SCHEMA_VERSION:
+            # Emptied, or never whole. Filling it in would show a site without accounts and guests.
+            raise HostFailure(f"The state database {path} is empty.", "Restore it from a backup.")
+        if version != SCHEMA_VERSION:
             raise HostFailure(
                 f"The state database {path} has version {version}; this Strongroom knows {SCHEMA_VERSION}.",
                 "Run the Strongroom that wrote it.",
@@ -80,7 +96,14 @@ class Database:
 
 
 def _open(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
+    # Parameters are hidden: an error's text goes into the daemon's log, and they hold password hashes and names.
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": _BUSY_TIMEOUT_S},
+        hide_parameters=True,
+        pool_size=_CONNECTIONS,
+        max_overflow=-1,
+    )
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type

@@ -9,9 +9,11 @@ import hashlib
 import os
 import platform
 import pwd
+import re
 import resource
 import socket
 import ssl
+import warnings
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -173,7 +175,7 @@ class SiteFacts:
             device=_device(folder),
             same_device_as_disks=_device(folder) == _device(disks) if disks.exists() else None,
             plaintext_found=None,
-            process_dumpable=None if status.pid is None else _is_dumpable(status.pid),
+            process_dumpable=status.dumpable,
         )
 
     def _accounts(self) -> tuple[AccountFacts, ...]:
@@ -230,23 +232,41 @@ def measured_disk(disk: Disk) -> DiskFacts:
     )
 
 
+def _probe_context(number: ssl.TLSVersion) -> ssl.SSLContext:
+    """A client that speaks one version of TLS, however weak, and trusts anybody.
+
+    What is measured is what the listener takes; who it is was settled by the certificate file.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.maximum_version = number
+    context.minimum_version = number
+    return context
+
+
+def _probe_contexts() -> dict[str, ssl.SSLContext]:
+    with warnings.catch_warnings():
+        # Python warns of versions that are no longer safe: that a listener refuses them is the question here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return {
+            "TLSv1.0": _probe_context(ssl.TLSVersion.TLSv1),
+            "TLSv1.1": _probe_context(ssl.TLSVersion.TLSv1_1),
+            "TLSv1.2": _probe_context(ssl.TLSVersion.TLSv1_2),
+            "TLSv1.3": _probe_context(ssl.TLSVersion.TLSv1_3),
+        }
+
+
+#: Made once, at import: silencing a warning touches all threads.
+_PROBES = _probe_contexts()
+
+
 def measure_transport(host: str, port: int) -> TransportFacts:
     """Ask the running daemon: which TLS versions it takes, and whether it answers without TLS."""
     accepted, cipher, certificate = [], None, None
-    for name, number in (
-        ("TLSv1.0", ssl.TLSVersion.TLSv1),
-        ("TLSv1.1", ssl.TLSVersion.TLSv1_1),
-        ("TLSv1.2", ssl.TLSVersion.TLSv1_2),
-        ("TLSv1.3", ssl.TLSVersion.TLSv1_3),
-    ):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # What is measured is what the listener takes; who it is was settled by the certificate file.
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.set_ciphers("ALL:@SECLEVEL=0")
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = number
-        context.minimum_version = number
+    for name, context in _PROBES.items():
         try:
             with (
                 socket.create_connection((host, port), _HANDSHAKE_TIMEOUT_S) as plain,
@@ -327,7 +347,8 @@ def _answers_plainly(host: str, port: int) -> bool:
         with socket.create_connection((host, port), _HANDSHAKE_TIMEOUT_S) as plain:
             plain.settimeout(_HANDSHAKE_TIMEOUT_S)
             plain.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
-            return plain.recv(16).startswith(b"HTTP/1.1 200")
+            # 400 is how some servers say that they want TLS; anything else is an answer.
+            return re.match(rb"HTTP/1\.[01] (?!400)", plain.recv(16)) is not None
     except OSError:
         return False
 
@@ -355,11 +376,3 @@ def _name_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
-
-
-def _is_dumpable(pid: int) -> bool:
-    # The kernel gives the files of a process that may not be dumped to root, and to nobody else's tracer;
-    # for a root process the mark that is left is the core limit.
-    limits = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
-    line = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
-    return line.split()[4] != "0"

@@ -1,5 +1,7 @@
 """Findings: what a person must look at. Every check and watch writes to this one list."""
 
+import threading
+
 from sqlmodel import col, select
 
 from vault.database import Database
@@ -11,6 +13,8 @@ class Findings:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Events and accesses find the same thing at the same moment; it is still one finding.
+        self._opening = threading.Lock()
 
     def open(
         self,
@@ -23,7 +27,7 @@ class Findings:
         record: str | None = None,
     ) -> Finding:
         """Open a finding, or return the one that is already open for this code and resource."""
-        with self._database.session() as session:
+        with self._opening, self._database.session() as session:
             known = session.exec(
                 select(Finding).where(
                     Finding.code == code, Finding.resource == resource, col(Finding.closed_at).is_(None)

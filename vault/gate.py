@@ -279,7 +279,9 @@ class Gate:
         return request, self._engine.decide(request)
 
     def _refuse(self, access: Access, request: Request, decision: Decision) -> StrongroomError:
-        decided = f"Decided by {', '.join(decision.policies)}" if decision.policies else "No policy permits it"
+        decided = (
+            f"Decided by {', '.join(decision.policies)}" if decision.policies else "No policy permits it"
+        )
         refusal: StrongroomError
         if decision.verdict is Verdict.UNMET:
             kind = Kind.PENDING

@@ -13,7 +13,7 @@ from sqlmodel import col, select
 
 from policies.errors import ExitCode, StrongroomError
 from vault.database import Database
-from vault.errors import NotFound
+from vault.errors import Conflict, NotFound
 from vault.model import Job, JobState, utc_now
 
 #: Reports how far the work is: percent (0 to 100) and a sentence.
@@ -37,11 +37,20 @@ class Jobs:
     def start(
         self, account_id: str, action: str, subject: str, work: Callable[[Progress], Mapping[str, Any]]
     ) -> Job:
-        """Start `work` in the background and return its job at once."""
+        """Start `work` in the background and return its job at once.
+
+        Raises:
+            Conflict: the daemon is stopping.
+        """
         job = Job(account_id=account_id, action=action, subject=subject, sentence="Waiting for its turn.")
         with self._database.session() as session:
             session.add(job)
-        self._pool.submit(self._run, job.id, work)
+        try:
+            self._pool.submit(self._run, job.id, work)
+        except RuntimeError as error:  # the pool takes nothing after `close`
+            refusal = Conflict("The daemon is stopping, so nothing new is begun.", "Try again once it runs.")
+            self._update(job.id, state=JobState.FAILED, error=error_body(refusal), ended_at=utc_now())
+            raise refusal from error
         return job
 
     def get(self, job_id: str) -> Job:
@@ -82,7 +91,7 @@ class Jobs:
                 }
 
     def close(self) -> None:
-        """Wait for running jobs, take no new ones."""
+        """Wait for running jobs, take no new ones. What waited for its turn is marked at the next start."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _look(self, job_id: str) -> tuple[int, str, str]:
@@ -90,6 +99,12 @@ class Jobs:
         return (job.percent, job.sentence, job.state)
 
     def _run(self, job_id: str, work: Callable[[Progress], Mapping[str, Any]]) -> None:
+        try:
+            self._work(job_id, work)
+        except BaseException as error:  # noqa: BLE001 - the edge of a thread: nobody else would hear of it
+            self._report_unexpected(error)
+
+    def _work(self, job_id: str, work: Callable[[Progress], Mapping[str, Any]]) -> None:
         def progress(percent: int, sentence: str) -> None:
             self._update(job_id, percent=max(0, min(99, percent)), sentence=sentence)
 

@@ -6,6 +6,7 @@ of its own puts its certificate and key in the same two files.
 
 import ipaddress
 import os
+import re
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +16,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from vault.errors import BadInput
+
 #: Browsers refuse leaf certificates that live longer.
 _VALID_DAYS = 397
+#: Names and addresses as certificates write them; other scripts come as punycode.
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+_KEY_USAGE = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def make_certificate(secrets_dir: Path, host: str) -> None:
@@ -25,7 +41,11 @@ def make_certificate(secrets_dir: Path, host: str) -> None:
     Args:
         secrets_dir: folder that already exists, 0700.
         host: name or address that the daemon listens on.
+
+    Raises:
+        BadInput: `host` cannot stand in a certificate.
     """
+    names = _names(host)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Strongroom")])
     now = datetime.now(UTC)
@@ -37,8 +57,12 @@ def make_certificate(secrets_dir: Path, host: str) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(days=_VALID_DAYS))
-        .add_extension(x509.SubjectAlternativeName(_names(host)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        # Python 3.13 verifies strictly (RFC 5280 section 4.2.1.1 to 3) and refuses a certificate without these.
+        .add_extension(_KEY_USAGE, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -50,20 +74,20 @@ def make_certificate(secrets_dir: Path, host: str) -> None:
 
 
 def _names(host: str) -> list[x509.GeneralName]:
-    names = {"localhost", socket.gethostname(), host} - {"0.0.0.0", "::"}  # noqa: S104 - left out, not bound
-    found: list[x509.GeneralName] = [
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        x509.IPAddress(ipaddress.ip_address("::1")),
-    ]
-    for name in sorted(names):
-        try:
-            address = ipaddress.ip_address(name)
-        except ValueError:
-            found.append(x509.DNSName(name))
-        else:
-            if not address.is_loopback:
-                found.append(x509.IPAddress(address))
-    return found
+    if not _HOST.fullmatch(host):
+        raise BadInput(
+            f"{host!r} is no name or address of a host.", "Set `host` to one that this machine has."
+        )
+    own = socket.gethostname()
+    names = {"localhost", "127.0.0.1", "::1", host} | ({own} if _HOST.fullmatch(own) else set())
+    return [_name(name) for name in sorted(names - {"0.0.0.0", "::"})]  # noqa: S104 - left out, not bound
+
+
+def _name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

@@ -37,9 +37,7 @@ logger = logging.getLogger(__name__)
 
 def connect_libvirt(settings: Settings) -> GuestHost:
     """The hypervisor that the settings name."""
-    return LibvirtHost(
-        settings.libvirt_uri, settings.instance, layout=HostLayout(ram_dir=settings.run_dir)
-    )
+    return LibvirtHost(settings.libvirt_uri, settings.instance, layout=HostLayout(ram_dir=settings.run_dir))
 
 
 def open_site(settings: Settings, connect: Callable[[Settings], GuestHost] = connect_libvirt) -> Site:
@@ -63,12 +61,12 @@ def open_site(settings: Settings, connect: Callable[[Settings], GuestHost] = con
         undo.callback(watchdog.close)
         host = connect(settings)
         undo.callback(host.close)
+        reader = LogQuery(settings.log_db)
+        undo.callback(reader.close)
         jobs = Jobs(
             foundation.database, lambda error: logger.error("A job failed unexpectedly.", exc_info=error)
         )
         undo.callback(jobs.close)
-        reader = LogQuery(settings.log_db)
-        undo.callback(reader.close)
         site = Site(
             settings=settings,
             gate=foundation.gate,
@@ -111,6 +109,7 @@ def _begin(site: Site, foundation: Foundation) -> None:
 
 
 def _end(site: Site) -> None:
+    site.jobs.close()  # their outcomes come before the record of the stop
     try:
         site.gate.record(
             Draft(

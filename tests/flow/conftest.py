@@ -1,4 +1,4 @@
-"""One real site for the flow tests of a run, opened anew with a hypervisor in memory for each test that wants one."""
+"""One real site for the flow tests of a run, opened with a hypervisor in memory by each module."""
 
 from collections.abc import Iterator
 
@@ -16,12 +16,12 @@ def prepared() -> Iterator[PreparedSite]:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def host() -> FakeGuestHost:
     return FakeGuestHost()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site(prepared: PreparedSite, host: FakeGuestHost) -> Iterator[Site]:
     with prepared.opened(host) as opened:
         yield opened

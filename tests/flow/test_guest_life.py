@@ -57,6 +57,11 @@ class TellingHost(FakeGuestHost):
         super().start(permit, guest, plan, passphrases)
 
 
+@pytest.fixture(scope="module")
+def host() -> TellingHost:
+    return TellingHost()
+
+
 def start(site: Site, caller: Caller, name: str) -> None:
     start_guest(site, caller, name, no_progress)
 
@@ -77,7 +82,7 @@ def guest_named_id(site: Site, caller: Caller, name: str) -> str:
 
 
 def test_a_guests_whole_life_is_in_the_log_and_the_log_holds(
-    site: Site, olga: Caller, host: FakeGuestHost
+    site: Site, olga: Caller, host: TellingHost
 ) -> None:
     since = site.log.head().size
     guest_id = make_guest(site, olga, "clinic-db", labels=["lab"])
@@ -164,7 +169,7 @@ def test_a_deleted_guests_name_is_free_again_and_its_uid_and_keys_are_not(site: 
 
 
 def test_a_running_guest_is_not_deleted_nor_started_twice(
-    site: Site, olga: Caller, host: FakeGuestHost
+    site: Site, olga: Caller, host: TellingHost
 ) -> None:
     guest_id = make_guest(site, olga, "busy-guest")
     start(site, olga, "busy-guest")
@@ -194,60 +199,54 @@ def test_disks_are_the_guests_alone_after_creation_and_after_a_stop(site: Site, 
 
 
 def test_the_disk_of_a_guest_measures_as_encrypted_and_holds_the_image_only_under_its_key(
-    prepared: PreparedSite, olga: Caller, tmp_path: Path
+    site: Site, olga: Caller, host: TellingHost, tmp_path: Path
 ) -> None:
-    host = TellingHost()
-    with prepared.opened(host) as site:
-        guest_id = make_guest(site, olga, "measured")
-        disk = disk_folder(site, guest_id) / "root.qcow2"
-        assert measure_disk(disk).encrypted
-        start(site, olga, "measured")
-        assert decrypted(disk, host.passphrases["vda"], tmp_path)[510:512] == b"\x55\xaa"
-        assert len(set(host.passphrases.values())) == 2, "each disk has a key of its own"
-        forget(site, olga, "measured")
+    guest_id = make_guest(site, olga, "measured")
+    disk = disk_folder(site, guest_id) / "root.qcow2"
+    assert measure_disk(disk).encrypted
+    start(site, olga, "measured")
+    assert decrypted(disk, host.passphrases["vda"], tmp_path)[510:512] == b"\x55\xaa"
+    assert len(set(host.passphrases.values())) == 2, "each disk has a key of its own"
+    forget(site, olga, "measured")
 
 
 def test_a_keyslot_that_somebody_added_while_the_guest_ran_is_found_at_its_stop(
-    prepared: PreparedSite, olga: Caller, tmp_path: Path
+    site: Site, olga: Caller, host: TellingHost, tmp_path: Path
 ) -> None:
-    host = TellingHost()
-    with prepared.opened(host) as site:
-        guest_id = make_guest(site, olga, "keyslot-at-stop")
-        start(site, olga, "keyslot-at-stop")
-        add_keyslot(disk_folder(site, guest_id) / "root.qcow2", host.passphrases["vda"], 3, tmp_path)
-        since = site.log.head().size
-        stop(site, olga, "keyslot-at-stop")
-        assert open_findings(site) == {("disk.keyslot_unknown", f"guest:{guest_id}/root")}
-        (finding,) = site.findings.all_open()
-        assert (finding.severity, "Keyslot 3" in finding.sentence) == ("critical", True)
-        intent, outcome = records(site, since)
-        assert finding.record == intent.id
-        assert outcome.result is not None
-        assert outcome.result["facts"] == {"power_cut": False, "root_keyslot_unknown": True}
-        forget(site, olga, "keyslot-at-stop")
-        site.findings.close("disk.keyslot_unknown", f"guest:{guest_id}/root")
+    guest_id = make_guest(site, olga, "keyslot-at-stop")
+    start(site, olga, "keyslot-at-stop")
+    add_keyslot(disk_folder(site, guest_id) / "root.qcow2", host.passphrases["vda"], 3, tmp_path)
+    since = site.log.head().size
+    stop(site, olga, "keyslot-at-stop")
+    assert open_findings(site) == {("disk.keyslot_unknown", f"guest:{guest_id}/root")}
+    (finding,) = site.findings.all_open()
+    assert (finding.severity, "Keyslot 3" in finding.sentence) == ("critical", True)
+    intent, outcome = records(site, since)
+    assert finding.record == intent.id
+    assert outcome.result is not None
+    assert outcome.result["facts"] == {"power_cut": False, "root_keyslot_unknown": True}
+    forget(site, olga, "keyslot-at-stop")
+    site.findings.close("disk.keyslot_unknown", f"guest:{guest_id}/root")
 
 
 def test_a_keyslot_that_somebody_added_between_stop_and_start_is_found_and_the_clinic_goes_on(
-    prepared: PreparedSite, olga: Caller, tmp_path: Path
+    site: Site, olga: Caller, host: TellingHost, tmp_path: Path
 ) -> None:
-    host = TellingHost()
-    with prepared.opened(host) as site:
-        guest_id = make_guest(site, olga, "keyslot-at-start")
-        start(site, olga, "keyslot-at-start")
-        stop(site, olga, "keyslot-at-start")
-        assert open_findings(site) == set()
-        add_keyslot(disk_folder(site, guest_id) / "root.qcow2", host.passphrases["vda"], 5, tmp_path)
-        start(site, olga, "keyslot-at-start")
-        assert host.is_running(guest_id)
-        assert open_findings(site) == {("disk.keyslot_unknown", f"guest:{guest_id}/root")}
-        assert show_guest(site, olga, "keyslot-at-start")["disks"][0]["keyslots"] == [0, 5]
-        forget(site, olga, "keyslot-at-start")
-        site.findings.close("disk.keyslot_unknown", f"guest:{guest_id}/root")
+    guest_id = make_guest(site, olga, "keyslot-at-start")
+    start(site, olga, "keyslot-at-start")
+    stop(site, olga, "keyslot-at-start")
+    assert open_findings(site) == set()
+    add_keyslot(disk_folder(site, guest_id) / "root.qcow2", host.passphrases["vda"], 5, tmp_path)
+    start(site, olga, "keyslot-at-start")
+    assert host.is_running(guest_id)
+    assert open_findings(site) == {("disk.keyslot_unknown", f"guest:{guest_id}/root")}
+    assert show_guest(site, olga, "keyslot-at-start")["disks"][0]["keyslots"] == [0, 5]
+    forget(site, olga, "keyslot-at-start")
+    site.findings.close("disk.keyslot_unknown", f"guest:{guest_id}/root")
 
 
 def test_a_disk_that_was_exchanged_for_one_in_the_clear_is_not_started_and_becomes_a_finding(
-    site: Site, olga: Caller, host: FakeGuestHost
+    site: Site, olga: Caller, host: TellingHost
 ) -> None:
     guest_id = make_guest(site, olga, "exchanged")
     disk = disk_folder(site, guest_id) / "root.qcow2"
@@ -266,7 +265,7 @@ def test_a_disk_that_was_exchanged_for_one_in_the_clear_is_not_started_and_becom
 
 
 def test_an_auditors_start_is_denied_and_the_record_names_the_policy(
-    site: Site, olga: Caller, prepared: PreparedSite, host: FakeGuestHost
+    site: Site, olga: Caller, prepared: PreparedSite, host: TellingHost
 ) -> None:
     guest_id = make_guest(site, olga, "denied")
     before, since = whole_state(site), site.log.head().size
@@ -308,7 +307,10 @@ def add_keyslot(disk: Path, passphrase: bytes, slot: int, folder: Path) -> None:
         [
             *("qemu-img", "amend", "-q", "--object", f"secret,id=known,file={known}"),
             *("--object", f"secret,id=rogue,file={rogue}"),
-            *("-o", f"encrypt.state=active,encrypt.new-secret=rogue,encrypt.keyslot={slot}"),
+            *(
+                "-o",
+                f"encrypt.state=active,encrypt.new-secret=rogue,encrypt.keyslot={slot},encrypt.iter-time=10",
+            ),
             *("--image-opts", f"driver=qcow2,file.filename={disk},encrypt.key-secret=known"),
         ],
         check=True,

@@ -5,9 +5,11 @@ never deleted.
 """
 
 import re
-from datetime import timedelta
+import threading
+from datetime import datetime, timedelta
 
-from sqlmodel import select
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
 
 from policies.vocabulary import Action, EntityRef, EntityType, Role
 from vault.config import Settings
@@ -42,6 +44,7 @@ class Accounts:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
+        self._disabling = threading.Lock()
 
     # -- reads -----------------------------------------------------------------------------
 
@@ -57,6 +60,8 @@ class Accounts:
 
     def by_name(self, name: str) -> Account | None:
         """The account with this name."""
+        if not _NAME.fullmatch(name):
+            return None  # nobody's; and what cannot be written as UTF-8 never reaches the database
         with self._database.session() as session:
             return session.exec(select(Account).where(Account.name == name)).first()
 
@@ -104,6 +109,10 @@ class Accounts:
         )
         with self._database.session() as session:
             session.add(account)
+            try:
+                session.flush()
+            except IntegrityError as error:
+                raise _taken(name) from error  # somebody made it since `check_new` looked
         return account
 
     def check_new(self, name: str, password: str, roles: list[Role]) -> None:
@@ -119,32 +128,51 @@ class Accounts:
             password, name=name, min_length=self._settings.password_min_length, former_hashes=[]
         )
         if self.by_name(name) is not None:
-            raise Conflict(
-                f"The account name {name!r} is taken; names are never used again.", "Choose another name."
-            )
+            raise _taken(name)
 
     def disable(self, permit: Permit, account_id: str) -> None:
-        """Disable an account and end its sessions at once (PCI 8.2.5)."""
+        """Disable an account and end its sessions at once (PCI 8.2.5).
+
+        Raises:
+            NotFound: there is none with this id.
+            Conflict: it is the last active administrator, after whom nobody could make another.
+        """
         permit.require(account_ref(account_id), Action.ACCOUNT_DISABLE)
-        with self._database.session() as session:
+        with self._disabling, self._database.session() as session:
             account = session.get(Account, account_id)
             if account is None:
                 raise NotFound("There is no such account.")
+            others = session.exec(
+                select(Account).where(col(Account.active).is_(True), Account.id != account_id)
+            )
+            if Role.ADMINISTRATOR in account.roles and not any(
+                Role.ADMINISTRATOR in other.roles for other in others
+            ):
+                raise Conflict(
+                    "This is the last active administrator.",
+                    "Make another administrator first, then disable it.",
+                )
             account.active = False
             account.disabled_at = account.disabled_at or utc_now()
             for login in session.exec(select(LoginSession).where(LoginSession.account_id == account_id)):
                 login.ended_at = login.ended_at or utc_now()
 
     def change_password(self, permit: Permit, account_id: str, old_password: str, new_password: str) -> None:
-        """Change an account's password; the old one must fit.
+        """Change an account's password; the old one must fit, and wrong ones count as at log-in.
 
         Raises:
-            BadCredentials: the old password is wrong.
+            BadCredentials: the old password is wrong, or the account is locked.
             BadInput: the new one breaks a rule.
         """
         permit.require(account_ref(account_id), Action.ACCOUNT_PASSWORD)
+        now = utc_now()
         account = self.by_id(account_id)
-        if account is None or not password_matches(old_password, account.password_hash):
+        fits = password_matches(old_password, account.password_hash if account else None)
+        if account is None or _is_locked(account, now):
+            raise self.refusal()
+        if not fits:
+            # Otherwise whoever finds a session open could try passwords without end (PCI 8.3.4).
+            self._count_failure(permit, account.id, now)
             raise BadCredentials("The present password is wrong.", "Try again.")
         former = [*account.former_hashes, account.password_hash]
         check_new_password(
@@ -157,7 +185,8 @@ class Accounts:
             stored = session.get_one(Account, account_id)
             stored.former_hashes = former[-BARRED_FORMER_PASSWORDS:]
             stored.password_hash = hash_password(new_password)
-            stored.password_changed_at = utc_now()
+            stored.password_changed_at = now
+            stored.failed_tries = 0
 
     def refusal(self) -> BadCredentials:
         """The one answer to every log-in that fails."""
@@ -180,22 +209,35 @@ class Accounts:
         refusal = self.refusal()
         if account is None:
             raise refusal
-        locked = account.locked_until is not None and account.locked_until > now
+        locked = _is_locked(account, now)
         if locked or not account.active:
             permit.note(locked=locked, disabled=not account.active)
             raise refusal
+        if not fits:
+            self._count_failure(permit, account.id, now)
+            raise refusal
         with self._database.session() as session:
             stored = session.get_one(Account, account.id)
-            if fits:
-                stored.failed_tries = 0
-                stored.locked_until = None
-                stored.last_login_at = now
-            else:
-                stored.failed_tries += 1
-                if stored.failed_tries >= self._settings.lockout_tries:
-                    stored.failed_tries = 0
-                    stored.locked_until = now + timedelta(seconds=self._settings.lockout_s)
-                    permit.note(locked_now=True)
-        if not fits:
-            raise refusal
+            stored.failed_tries = 0
+            stored.locked_until = None
+            stored.last_login_at = now
         return account
+
+    def _count_failure(self, permit: Permit, account_id: str, now: datetime) -> None:
+        with self._database.session() as session:
+            stored = session.get_one(Account, account_id)
+            stored.failed_tries += 1
+            if stored.failed_tries >= self._settings.lockout_tries:
+                stored.failed_tries = 0
+                stored.locked_until = now + timedelta(seconds=self._settings.lockout_s)
+                permit.note(locked_now=True)
+
+
+def _is_locked(account: Account, now: datetime) -> bool:
+    return account.locked_until is not None and account.locked_until > now
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(
+        f"The account name {name!r} is taken; names are never used again.", "Choose another name."
+    )

@@ -33,7 +33,7 @@ def hash_password(password: str) -> str:
 
 def password_matches(untrusted_password: str, password_hash: str | None) -> bool:
     """Say whether a password fits a hash; None (no such account) takes as long and never fits."""
-    if len(untrusted_password) > _MAX_CHARACTERS:
+    if len(untrusted_password) > _MAX_CHARACTERS or not _is_text(untrusted_password):
         return False
     try:
         fits = _hasher.verify(password_hash or _NOBODY, _normalised(untrusted_password))
@@ -48,7 +48,10 @@ def check_new_password(password: str, *, name: str, min_length: int, former_hash
     Raises:
         BadInput: with the rule it breaks.
     """
-    if len(password) < min_length:
+    if not _is_text(password):
+        raise BadInput("The password holds a character that is none.")
+    # What is hashed is the normalised text; typed characters may join into fewer.
+    if min(len(password), len(_normalised(password))) < min_length:
         raise BadInput(f"The password is too short: at least {min_length} characters are needed.")
     if len(password) > _MAX_CHARACTERS:
         raise BadInput(f"The password is too long: at most {_MAX_CHARACTERS} characters are read.")
@@ -58,6 +61,11 @@ def check_new_password(password: str, *, name: str, min_length: int, former_hash
         raise BadInput("The password must not contain the account's name.")
     if any(password_matches(password, former) for former in former_hashes[-BARRED_FORMER_PASSWORDS:]):
         raise BadInput(f"The password is one of the last {BARRED_FORMER_PASSWORDS}; choose a new one.")
+
+
+def _is_text(password: str) -> bool:
+    """Whether every character can be written; a lone surrogate, which JSON can carry, cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in password)
 
 
 def _normalised(password: str) -> str:

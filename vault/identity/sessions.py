@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from policies.vocabulary import Action, EntityRef, EntityType
 from vault.config import Settings
@@ -66,7 +66,8 @@ class Sessions:
             NotAuthenticated: nobody's token.
             SessionExpired: it ended; the sentence says why.
         """
-        digest = hashlib.sha256(untrusted_token.encode()).hexdigest()
+        # Whatever text a header or JSON can carry, a lone surrogate too, is nobody's token and no error.
+        digest = hashlib.sha256(untrusted_token.encode("utf-8", "surrogatepass")).hexdigest()
         now = utc_now()
         with self._database.session() as session:
             login = session.exec(select(LoginSession).where(LoginSession.token_sha256 == digest)).first()
@@ -121,7 +122,7 @@ class Sessions:
         permit.require(account_ref(account.id), Action.TOKEN_REVOKE)
         with self._database.session() as session:
             login = session.get(LoginSession, session_id)
-        if login is None or login.account_id != account.id:
+        if login is None or login.account_id != account.id or not _is_token(login):
             raise NotFound("This account has no such token.")
         self._end(session_id)
 
@@ -129,11 +130,13 @@ class Sessions:
         """API tokens of an account that still work."""
         with self._database.session() as session:
             rows = session.exec(
-                select(LoginSession).where(
-                    LoginSession.account_id == account_id, LoginSession.channel == "api"
-                )
+                select(LoginSession)
+                .where(LoginSession.account_id == account_id)
+                .order_by(col(LoginSession.created_at))
             )
-            return [row for row in rows if row.ended_at is None and row.expires_at > utc_now()]
+            return [
+                row for row in rows if _is_token(row) and row.ended_at is None and row.expires_at > utc_now()
+            ]
 
     def _end(self, session_id: str) -> None:
         with self._database.session() as session:
@@ -156,3 +159,11 @@ class Sessions:
         with self._database.session() as session:
             session.add(login)
         return NewLogin(login, token)
+
+
+def _is_token(login: LoginSession) -> bool:
+    """A token is made to be used now and then, so it alone has no idle limit.
+
+    The channel does not tell: a program that logs in with a password has a session with the channel `api` too.
+    """
+    return login.idle_limit_s is None

@@ -17,6 +17,7 @@ from vault.keystore.keys import KeyInfo, KeyPurpose, KeyStoreStatus
 from vault.keystore.secret import DiskPassphrase, SecretBytes
 from vault.keystore.throttle import UnsealThrottle
 from vault.keystore.warrant import KEY_STORE, resource_of
+from vault.keystore.wire import Frame
 from vault.permit import Permit
 
 
@@ -75,6 +76,7 @@ class KeyProcessClient:
         # others.
         self._throttle = UnsealThrottle()
         self._unseal_turn = threading.Lock()
+        self._closed = False
 
     def start(self) -> Self:
         """Start the process unless it runs; it begins sealed.
@@ -87,6 +89,7 @@ class KeyProcessClient:
 
     def close(self) -> None:
         """End the process, which wipes the KEK."""
+        self._closed = True
         self._process.close()
 
     def status(self) -> KeyStoreStatus:
@@ -135,7 +138,7 @@ class KeyProcessClient:
         permit.require(
             resource_of(permit.action, guest), Action.GUEST_DELETE, Action.GUEST_CREATE, Action.SYSTEM_RECOVER
         )
-        answer = self._process.request("destroy_key", intent=permit.intent, key=key_id)
+        answer = self._request_while_sealed("destroy_key", intent=permit.intent, key=key_id)
         return KeyInfo.from_document(answer.document["ok"])
 
     def wrap_person_key(self, permit: Permit, account: EntityRef, private_key: bytearray) -> KeyInfo:
@@ -162,7 +165,7 @@ class KeyProcessClient:
         """Every key, or every key of one owner, destroyed ones too."""
         keys: list[KeyInfo] = []
         while True:
-            page = self._process.request(
+            page = self._request_while_sealed(
                 "list_keys",
                 owner=str(owner) if owner else None,
                 after_id=keys[-1].id if keys else "",
@@ -175,3 +178,16 @@ class KeyProcessClient:
     def show_key(self, key_id: str) -> KeyInfo:
         """One key; raises NotFound."""
         return KeyInfo.from_document(self._process.request("show_key", key=key_id).document["ok"])
+
+    def _request_while_sealed(self, command: str, **arguments: object) -> Frame:
+        """Ask for what needs no KEK: a process that is gone is started again, sealed, and asked once more.
+
+        So a creation during which the process died can be taken back.
+        """
+        try:
+            return self._process.request(command, None, **arguments)
+        except Sealed:
+            if self._closed:
+                raise
+            self._process.start()
+            return self._process.request(command, None, **arguments)

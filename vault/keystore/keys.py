@@ -95,6 +95,7 @@ class KeyStoreStatus:
         active_keys, destroyed_keys: how many there are.
         failed_unseals: failed tries since the process started or was last unsealed.
         pid: the key process.
+        dumpable: whether the kernel would dump it, as it answers the process itself; None where nobody asked.
     """
 
     running: bool
@@ -106,6 +107,7 @@ class KeyStoreStatus:
     destroyed_keys: int = 0
     failed_unseals: int = 0
     pid: int | None = None
+    dumpable: bool | None = None
 
 
 def written_time(moment: datetime) -> str:

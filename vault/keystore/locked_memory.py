@@ -20,6 +20,11 @@ _PR_SET_DUMPABLE = 4
 _PR_GET_DUMPABLE = 3
 
 
+def is_dumpable() -> bool:
+    """Whether the kernel would write this process's memory to a core file or let others of its user read it."""
+    return bool(ctypes.CDLL(None, use_errno=True).prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+
+
 def protect_process() -> None:
     """Lock all memory against swapping, forbid core dumps and tracing by others, and die with the parent.
 

@@ -25,7 +25,7 @@ from vault.errors import BadInput
 from vault.keystore.custody import KeyCustody
 from vault.keystore.envelope import wipe
 from vault.keystore.keys import KeyPurpose
-from vault.keystore.locked_memory import protect_process
+from vault.keystore.locked_memory import is_dumpable, protect_process
 from vault.keystore.seals.passphrase import PassphraseSeal
 from vault.keystore.seals.seal import Seal
 from vault.keystore.store import KeyStoreFile
@@ -87,7 +87,7 @@ class KeyServer:
             wipe(request.secret)
 
     def _status(self, _request: Mapping[str, Any], _secret: bytearray) -> Frame:
-        return Frame({"ok": asdict(self._custody.status(os.getpid()))})
+        return Frame({"ok": asdict(self._custody.status(os.getpid())) | {"dumpable": is_dumpable()}})
 
     def _seal(self, _request: Mapping[str, Any], _secret: bytearray) -> Frame:
         self._custody.seal()

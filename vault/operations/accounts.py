@@ -50,9 +50,10 @@ def create_account(
     wanted = parse_roles(roles)
     account_id = new_id()
     resource = account_ref(account_id)
-    site.accounts.check_new(name, password, wanted)
 
     def act(permit: Permit) -> dict[str, Any]:
+        # After the policy has allowed it: otherwise anybody could learn which names are taken.
+        site.accounts.check_new(name, password, wanted)
         private, public = new_personal_key()
         key = site.keys.wrap_person_key(permit, resource, private)
         permit.note(roles=sorted(role.value for role in wanted), service=service)
@@ -144,8 +145,9 @@ def revoke_token(site: Site, caller: Caller, token_id: str) -> dict[str, Any]:
         raise BadInput("Only an account can hold a token.")
 
     def act(permit: Permit) -> None:
-        permit.note(token=token_id)
         site.sessions.revoke_token(permit, own, token_id)
+        # Only now: until it was found it was any text that somebody sent, which has no place in the log (D3).
+        permit.note(token=token_id)
 
     site.gate.run(Access(caller, Action.TOKEN_REVOKE, caller.principal), act)
     return {"id": token_id, "revoked": True}

@@ -8,7 +8,7 @@ from sqlmodel import select
 from policies.vocabulary import Action
 from vault.disks.erase import erase_disk
 from vault.entities import guest_ref
-from vault.errors import Conflict
+from vault.errors import Conflict, NotFound
 from vault.gate import Access, Caller
 from vault.keystore.lifecycle import KeyState
 from vault.model import Disk, Guest, GuestState, utc_now
@@ -29,7 +29,10 @@ def delete_guest(site: Site, caller: Caller, name: str) -> dict[str, Any]:
         if site.host.is_running(guest.id):
             raise Conflict(f"The guest {name!r} is running.", f"Stop it first: strongroom guest stop {name}")
         with site.database.session() as session:
-            session.get_one(Guest, guest.id).state = GuestState.DELETING
+            stored = session.get_one(Guest, guest.id)
+            if stored.state == GuestState.DELETED:  # by another, while this access waited for the lock
+                raise NotFound(f"There is no guest {name!r}.", "See `strongroom guest list`.")
+            stored.state = GuestState.DELETING
         finish_deletion(site, permit, guest.id)
         return {"id": guest.id, "name": name, "deleted": True}
 

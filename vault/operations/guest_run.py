@@ -36,7 +36,7 @@ def start_guest(site: Site, caller: Caller, name: str, progress: Progress) -> di
     guest = guest_named(site, name)
 
     def act(permit: Permit) -> None:
-        _require_startable(site, guest)
+        _require_startable(site, guest.id, name)
         disks = disks_of(site, guest.id)
         progress(10, "Measuring the disks.")
         for disk in disks:
@@ -126,11 +126,14 @@ def _after_stop(site: Site, permit: Permit, guest: Guest) -> None:
             check_keyslots(site, permit, guest_ref(guest.id), disk)
 
 
-def _require_startable(site: Site, guest: Guest) -> None:
-    if guest.state != GuestState.READY:
-        raise Conflict(f"The guest {guest.name!r} is {guest.state}.", "Wait until that has ended.")
-    if site.host.is_running(guest.id):
-        raise Conflict(f"The guest {guest.name!r} is running already.", "See `strongroom guest show`.")
+def _require_startable(site: Site, guest_id: str, name: str) -> None:
+    # Read again: while this access waited for the guest's lock, another may have deleted the guest.
+    with site.database.session() as session:
+        state = session.get_one(Guest, guest_id).state
+    if state != GuestState.READY:
+        raise Conflict(f"The guest {name!r} is {state}.", "Wait until that has ended.")
+    if site.host.is_running(guest_id):
+        raise Conflict(f"The guest {name!r} is running already.", "See `strongroom guest show`.")
 
 
 def _plan(site: Site, guest: Guest, disks: list[Disk]) -> DomainPlan:

@@ -15,7 +15,7 @@ from typing import Any
 from audit.log.database import create_database
 from audit.log.signing_key import LogKey
 from policies.vocabulary import Action, EntityRef, EntityType, Role
-from vault.config import Settings
+from vault.config import Settings, written_settings
 from vault.database import Database
 from vault.entities import SITE, account_entity
 from vault.errors import BadInput, Conflict, HostFailure
@@ -26,12 +26,16 @@ from vault.identity.personal import new_personal_key
 from vault.keystore.client import KeyProcessClient
 from vault.keystore.founding import init_store
 from vault.keystore.seals.passphrase import PassphraseSeal
+from vault.keystore.secret import SecretBytes
 from vault.model import new_id
 from vault.permit import Permit
 from vault.tls import make_certificate
 
 #: The folder must be enterable by every guest's own user id, and readable by nobody.
 _DATA_DIR_MODE = 0o711
+_WAY_MODE = 0o755
+#: Settings are not secret, and whoever uses the command line reads them.
+_SETTINGS_MODE = 0o644
 
 
 def init_site(
@@ -48,13 +52,23 @@ def init_site(
         Conflict: there is a site already.
         BadInput: a name, password or passphrase breaks a rule, or QEMU cannot enter the folder.
     """
-    target = settings.data_dir
+    with SecretBytes(passphrase):
+        return _init(settings, admin_name, admin_password, passphrase)
+
+
+def _init(settings: Settings, admin_name: str, admin_password: str, passphrase: bytearray) -> dict[str, Any]:
+    target, store = settings.data_dir, settings.key_store_dir
     _require_free(target)
     _require_reachable(target)
-    part = target.with_name(f".{target.name}.init")
-    shutil.rmtree(part, ignore_errors=True)
-    making = _at(settings, part)
+    part = _part_of(target)
+    if store is None:
+        making = replace(settings, data_dir=part)
+    else:
+        _require_free(store)
+        making = replace(settings, data_dir=part, key_store_dir=_part_of(store))
+    _remove_unfinished(making)
     try:
+        _make_way(target)
         part.mkdir(mode=_DATA_DIR_MODE)
         part.chmod(_DATA_DIR_MODE)
         for name, mode in (
@@ -70,19 +84,20 @@ def init_site(
         key = LogKey.create(making.secrets_dir / "log.key", origin)
         create_database(making.log_db, origin=origin, vkey=key.vkey)
         Database(making.state_db, create=True).close()
+        (part / "config.toml").write_text(written_settings(settings), encoding="utf-8")
+        (part / "config.toml").chmod(_SETTINGS_MODE)
         account_id = _fill(making, admin_name, admin_password, passphrase)
-        if target.exists():
-            target.rmdir()
-        part.rename(target)
+        if store is not None:
+            _give_name(making.keystore_dir, store)
+        _give_name(part, target)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
+        _remove_unfinished(making)
         raise HostFailure(
             f"The site cannot be made in {target}: {error.strerror}.", "Mend that, then try again."
         ) from error
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        _remove_unfinished(making)
         raise
-    _sync(target.parent)
     return {
         "data_dir": str(target),
         "origin": origin,
@@ -104,11 +119,12 @@ def _fill(making: Settings, admin_name: str, admin_password: str, passphrase: by
 
         def act(permit: Permit) -> None:
             opening = bytearray(passphrase)
-            init_store(making.keystore_dir, PassphraseSeal(), passphrase)
-            make_certificate(making.secrets_dir, making.host)
-            _write_session_key(making.secrets_dir / "session.key")
-            keys.start()
-            keys.unseal(permit, opening)
+            with SecretBytes(opening):
+                init_store(making.keystore_dir, PassphraseSeal(), passphrase)
+                make_certificate(making.secrets_dir, making.host)
+                _write_session_key(making.secrets_dir / "session.key")
+                keys.start()
+                keys.unseal(permit, opening)
             _create_administrator(
                 foundation.gate, foundation.accounts, keys, caller, account_id, admin_name, admin_password
             )
@@ -144,8 +160,24 @@ def _create_administrator(
     gate.run(Access(caller, Action.ACCOUNT_CREATE, resource, entities=(entity,)), act)
 
 
-def _at(settings: Settings, data_dir: Path) -> Settings:
-    return replace(settings, data_dir=data_dir)
+def _part_of(folder: Path) -> Path:
+    """What a folder is called until it is whole."""
+    return folder.with_name(f".{folder.name}.init")
+
+
+def _remove_unfinished(making: Settings) -> None:
+    """Remove what this init, or one that was killed, made so far; never anything under its real name."""
+    shutil.rmtree(making.data_dir, ignore_errors=True)
+    if making.key_store_dir is not None:
+        shutil.rmtree(making.key_store_dir, ignore_errors=True)
+
+
+def _give_name(part: Path, target: Path) -> None:
+    """Let a whole folder take its name; durable on return."""
+    if target.exists():
+        target.rmdir()
+    part.rename(target)
+    _sync(target.parent)
 
 
 def _require_free(target: Path) -> None:
@@ -160,14 +192,19 @@ def _require_free(target: Path) -> None:
 
 def _require_reachable(target: Path) -> None:
     """QEMU runs as another user: every folder above the disks must let others pass."""
-    for folder in target.parents:
+    for folder in (*target.parents, *target.resolve().parents):
         if folder.exists() and not folder.stat().st_mode & 0o001:
             raise BadInput(
                 f"QEMU cannot enter {folder}, so guests' disks in {target} could not be used.",
                 "Choose a folder below /var/lib/strongroom, or let others pass through this one (chmod o+x).",
             )
-    if not target.parent.is_dir():
-        target.parent.mkdir(parents=True, mode=0o755)
+
+
+def _make_way(target: Path) -> None:
+    """Make the folders above the site, enterable whatever the umask says."""
+    for folder in reversed([folder for folder in target.parents if not folder.exists()]):
+        folder.mkdir()
+        folder.chmod(_WAY_MODE)
 
 
 def _write_session_key(path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from policies.vocabulary import Action
 from vault.entities import KEY_STORE
 from vault.gate import Access, Caller
+from vault.keystore.secret import SecretBytes
 from vault.operations.autostart import start_marked_guests
 from vault.permit import Permit
 from vault.site import Site
@@ -45,8 +46,11 @@ def unseal(site: Site, caller: Caller, passphrase: bytearray) -> dict[str, Any]:
     def act(permit: Permit) -> None:
         site.keys.unseal(permit, passphrase)
 
-    site.gate.run(Access(caller, Action.KEYSTORE_UNSEAL, KEY_STORE), act)
-    threading.Thread(target=start_marked_guests, args=(site,), name="autostart", daemon=True).start()
+    with SecretBytes(passphrase):  # wiped also when the policy refuses and `act` is never called
+        site.gate.run(Access(caller, Action.KEYSTORE_UNSEAL, KEY_STORE), act)
+    starting = threading.Thread(target=start_marked_guests, args=(site,), name="autostart", daemon=True)
+    starting.start()
+    site.closers.append(starting.join)  # no start goes on while the parts it needs are closed
     return status(site)
 
 

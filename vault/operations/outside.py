@@ -4,17 +4,22 @@ The gate's own acts cause events too. They are told apart by the guest's lock: w
 for a moment after, lifecycle events of that guest are its own.
 """
 
+import logging
+import threading
 import time
 from pathlib import Path
 
 from sqlmodel import select
 
+from audit.errors import AuditError
 from audit.log.record import Draft, Kind
 from policies.vocabulary import EntityRef, EntityType
 from vault.entities import guest_ref
 from vault.guests.ports import DomainEvent, EventKind
 from vault.model import Guest, GuestState
 from vault.site import Site
+
+logger = logging.getLogger(__name__)
 
 #: libvirt's event arrives in its own thread, perhaps after the access has ended.
 _GRACE_S = 5.0
@@ -38,6 +43,7 @@ class OutsideWatch:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._busy_until: dict[str, float] = {}
+        self._guard = threading.Lock()
         site.gate.locks.on_release(self._released)
 
     def look_around(self) -> None:
@@ -79,15 +85,22 @@ class OutsideWatch:
                 self._outside(resource, event, f"A guest was {event.kind} outside Strongroom.")
 
     def _foreign(self, event: DomainEvent) -> None:
-        ours = str(self._site.settings.data_dir / "disks") + "/"
-        touched = {
-            Path(path).relative_to(ours).parts[0] for path in event.uses_our_disks if path.startswith(ours)
-        }
-        for guest_id in sorted(touched):
+        # The paths are what the domain's maker wrote: `//`, `..` and links must not hide where they lead.
+        ours = (self._site.settings.data_dir / "disks").resolve()
+        led_to = [Path(path).resolve() for path in event.uses_our_disks]
+        touched = {path.relative_to(ours).parts[0] for path in led_to if ours in path.parents}
+        with self._site.database.session() as session:
+            guests = set(session.exec(select(Guest.id)))
+        for guest_id in sorted(touched & guests):
             self._outside(guest_ref(guest_id), event, "A domain that is not ours names this guest's disk.")
 
     def _outside(self, resource: EntityRef, event: DomainEvent, sentence: str) -> None:
-        record = self._record(resource, event)
+        try:
+            record = self._record(resource, event)
+        except AuditError as error:
+            # The finding is opened all the same: what was seen must not be lost with the log.
+            logger.warning("What happened outside could not be recorded: %s", error.message)
+            record = None
         self._find(
             f"outside.{event.kind}",
             resource,
@@ -114,11 +127,14 @@ class OutsideWatch:
 
     def _is_the_gates_own(self, resource: EntityRef) -> bool:
         key = str(resource)
-        if self._site.gate.locks.is_busy(key):
+        # Only an allowed access counts: one that is refused must not cover up what its caller does outside.
+        if self._site.gate.locks.is_acting(key):
             return True
-        return time.monotonic() < self._busy_until.get(key, 0.0)
+        with self._guard:
+            return time.monotonic() < self._busy_until.get(key, 0.0)
 
     def _released(self, key: str) -> None:
         now = time.monotonic()
-        self._busy_until = {name: until for name, until in self._busy_until.items() if until > now}
-        self._busy_until[key] = now + _GRACE_S
+        with self._guard:
+            self._busy_until = {name: until for name, until in self._busy_until.items() if until > now}
+            self._busy_until[key] = now + _GRACE_S
