@@ -212,6 +212,6 @@ def written_settings(settings: Settings) -> str:
     for name, origin in settings.origins.items():
         value = getattr(settings, name)
         if origin != "default" and name != "data_dir" and value is not None:
-            written = str(value) if isinstance(value, int) else json.dumps(str(value))
+            written = str(value) if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)
             lines.append(f"{name} = {written}")
     return "\n".join(lines) + "\n"

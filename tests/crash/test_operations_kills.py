@@ -225,12 +225,14 @@ def _start(site: Site, _prepared: PreparedSite, olga: Caller, _host: HostOnFile,
 def _stop(site: Site, _prepared: PreparedSite, olga: Caller, host: HostOnFile, point: str) -> None:
     if point == "after the intent":
         site.host = deadly(site.host, "stop", after=False)
-    elif point == "before the outcome":
+    elif point in {"before the outcome", "before the outcome, with a destroyed disk"}:
         die_at_outcome(site, Action.GUEST_STOP)
     else:
         host._die_at = point
     for disk in (site.settings.data_dir / "disks").glob("*/*.qcow2"):
         os.chown(disk, 0, 0)  # as libvirt does with the files of a guest that ended
+        if point.endswith("destroyed disk"):
+            disk.write_bytes(disk.read_bytes().replace(b"LUKS\xba\xbe", b"gone\0\0"))
     stop_guest(site, olga, GUEST, timeout_s=1, progress=no_progress)
 
 
@@ -527,6 +529,16 @@ def test_a_stop_killed_after_the_guest_ended_was_done_and_its_disks_were_looked_
     row = guest_row(aftermath.site, aftermath.guest_id)
     assert row is not None
     assert {disk.stat().st_uid for disk in disk_folder(aftermath.site, row.id).iterdir()} == {row.uid}
+
+
+@pytest.mark.parametrize("action", [Action.GUEST_STOP])
+@pytest.mark.parametrize("case", ["stop: before the outcome, with a destroyed disk"])
+def test_a_destroyed_disk_does_not_keep_the_site_from_opening(aftermath: Aftermath) -> None:
+    assert aftermath.settled_as() == "ok"
+    found = {f"guest:{aftermath.guest_id}/{role}" for role in ("root", "seed")}
+    assert open_findings(aftermath.site) == {("disk.unreadable", resource) for resource in found}
+    for resource in found:
+        aftermath.site.findings.close("disk.unreadable", resource)
 
 
 # -- delete --------------------------------------------------------------------------------------------

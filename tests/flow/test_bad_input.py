@@ -287,3 +287,24 @@ def test_a_report_on_no_framework_or_no_period_is_refused(site: Site, olga: Call
 def test_nothing_that_was_refused_broke_the_log(site: Site) -> None:
     require_log_holds(site)
     assert told(site, 0, action=Action.GUEST_CREATE)
+
+
+@pytest.mark.parametrize(
+    ("folder_mode", "file_mode"), [(0o700, 0o644), (0o711, 0o600)], ids=["folder", "file"]
+)
+def test_an_image_that_only_root_may_read_is_not_read_for_an_operator(
+    site: Site, prepared: PreparedSite, folder_mode: int, file_mode: int
+) -> None:
+    folder = prepared.settings.data_dir / f"private-{folder_mode:o}-{file_mode:o}"
+    folder.mkdir()
+    folder.chmod(folder_mode)
+    source = folder / "backup-of-root.raw"
+    write_bootable_image(source)
+    source.chmod(file_mode)
+    try:
+        with pytest.raises(BadInput, match="every user of this host may read"):
+            import_image(site, prepared.caller(OPERATOR), "stolen", source, None, "raw", no_progress)
+        assert [image.name for image in site.images.all() if image.name == "stolen"] == []
+    finally:
+        source.unlink()
+        folder.rmdir()

@@ -264,6 +264,29 @@ def test_a_disk_that_was_exchanged_for_one_in_the_clear_is_not_started_and_becom
     forget(site, olga, "exchanged")
 
 
+def test_a_disk_whose_header_was_destroyed_is_a_finding_at_the_stop_and_no_start_goes_on_it(
+    site: Site, olga: Caller, host: TellingHost
+) -> None:
+    guest_id = make_guest(site, olga, "destroyed")
+    disk = disk_folder(site, guest_id) / "root.qcow2"
+    start(site, olga, "destroyed")
+    sound = disk.read_bytes()
+    disk.write_bytes(sound.replace(b"LUKS\xba\xbe", b"gone\0\0"))
+    since = site.log.head().size
+    stop(site, olga, "destroyed")
+    assert not host.is_running(guest_id)
+    assert told(site, since)[-1] == (Kind.OUTCOME, "guest.stop", "ok"), "it was stopped, and that is said"
+    assert open_findings(site) == {("disk.unreadable", f"guest:{guest_id}/root")}
+    with pytest.raises(IntegrityFailure) as refused:
+        start(site, olga, "destroyed")
+    assert refused.value.exit_code == 7
+    assert not host.is_running(guest_id)
+    disk.write_bytes(sound)
+    start(site, olga, "destroyed")
+    assert open_findings(site) == set()
+    forget(site, olga, "destroyed")
+
+
 def test_an_auditors_start_is_denied_and_the_record_names_the_policy(
     site: Site, olga: Caller, prepared: PreparedSite, host: TellingHost
 ) -> None:

@@ -102,7 +102,7 @@ def test_the_folders_above_a_new_site_let_guests_through_whatever_the_umask(else
 @pytest.mark.parametrize(
     ("path", "mode", "says"),
     [
-        ("secrets/log.key", 0o644, "log.key"),
+        ("secrets/log.key", 0o644, "signing key"),
         ("keystore", 0o755, "keystore"),
         ("keystore/keys.db", 0o640, r"keys\.db"),
     ],

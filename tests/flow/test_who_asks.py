@@ -12,7 +12,13 @@ from vault.errors import NotAuthenticated, PolicyDenied
 from vault.identity.accounts import BadCredentials
 from vault.identity.sessions import SessionExpired
 from vault.model import Account, LoginSession, utc_now
-from vault.operations.accounts import create_account, create_token, disable_account, revoke_token
+from vault.operations.accounts import (
+    change_password,
+    create_account,
+    create_token,
+    disable_account,
+    revoke_token,
+)
 from vault.operations.sessions import authenticate, login, logout
 from vault.site import Site
 
@@ -194,3 +200,17 @@ def test_nobody_ends_anothers_session_nor_revokes_anothers_token(site: Site, pre
     with pytest.raises(NotAuthenticated):
         authenticate(site, token["token"][:-1], "api", ADDRESS)
     authenticate(site, token["token"], "api", ADDRESS)
+
+
+def test_a_changed_password_logs_out_whoever_else_was_logged_in_but_no_program(
+    site: Site, newcomer: str
+) -> None:
+    mine = login(site, "cli", newcomer, PASSWORD, ADDRESS)
+    thief = login(site, "web", newcomer, PASSWORD, ADDRESS)
+    _, caller = authenticate(site, mine["token"], "cli", ADDRESS)
+    program = create_token(site, caller, "backup", 30)
+    assert change_password(site, caller, PASSWORD, "another passw0rd")["sessions_ended"] == 1
+    with pytest.raises(SessionExpired):
+        authenticate(site, thief["token"], "web", ADDRESS)
+    assert authenticate(site, mine["token"], "cli", ADDRESS)
+    assert authenticate(site, program["token"], "api", ADDRESS)

@@ -113,6 +113,21 @@ class Sessions:
         permit.require(session_ref(session_id), Action.SESSION_END)
         self._end(session_id)
 
+    def end_others(self, permit: Permit, account_id: str, kept: str | None) -> int:
+        """End every session of an account but one, after its password changed; tokens of programs live on.
+
+        Returns:
+            how many were ended.
+        """
+        permit.require(account_ref(account_id), Action.ACCOUNT_PASSWORD)
+        ended = 0
+        with self._database.session() as session:
+            for login in session.exec(select(LoginSession).where(LoginSession.account_id == account_id)):
+                if login.id != kept and login.ended_at is None and login.idle_limit_s is not None:
+                    login.ended_at = utc_now()
+                    ended += 1
+        return ended
+
     def revoke_token(self, permit: Permit, account: Account, session_id: str) -> None:
         """Revoke one of an account's tokens now.
 

@@ -93,13 +93,17 @@ def disable_account(site: Site, caller: Caller, name: str) -> dict[str, Any]:
 
 
 def change_password(site: Site, caller: Caller, old_password: str, new_password: str) -> dict[str, Any]:
-    """Change the caller's own password."""
+    """Change the caller's own password; whoever else is logged in as the caller is logged out."""
     own = caller.principal
-    site.gate.run(
-        Access(caller, Action.ACCOUNT_PASSWORD, own),
-        lambda permit: site.accounts.change_password(permit, own.id, old_password, new_password),
-    )
-    return {"id": own.id, "changed": True}
+
+    def act(permit: Permit) -> int:
+        site.accounts.change_password(permit, own.id, old_password, new_password)
+        ended = site.sessions.end_others(permit, own.id, caller.session)
+        permit.note(sessions_ended=ended)
+        return ended
+
+    ended = site.gate.run(Access(caller, Action.ACCOUNT_PASSWORD, own), act)
+    return {"id": own.id, "changed": True, "sessions_ended": ended}
 
 
 def whoami(login: Login) -> dict[str, Any]:

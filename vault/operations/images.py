@@ -1,11 +1,13 @@
 """List, build, import and verify images. An image holds no data of anybody: it is what guests begin with."""
 
+import stat
 from pathlib import Path
 from typing import Any
 
 from policies.vocabulary import Action, EntityRef, EntityType
 from vault.disks.images.model import DISK_FILE, Image
 from vault.entities import SITE
+from vault.errors import BadInput
 from vault.gate import Access, Caller
 from vault.jobs import Progress
 from vault.permit import Permit
@@ -72,6 +74,7 @@ def import_image(
     """
 
     def act(permit: Permit) -> dict[str, Any]:
+        _require_public(path)
         image = site.images.import_file(
             permit, SITE, name, path, image_format, sha256=sha256, progress=progress
         )
@@ -79,6 +82,26 @@ def import_image(
         return image_view(image)
 
     return site.gate.run(Access(caller, Action.IMAGE_IMPORT, SITE), act)
+
+
+def _require_public(path: Path) -> None:
+    """Refuse a file that only the daemon could read for the caller.
+
+    The daemon runs as root: without this an operator could have it read any disk image on the host, such as root's own
+    backups, and look at it in a guest.
+
+    Raises:
+        BadInput: somebody on this host may not read the file.
+    """
+    found = path.resolve()
+    if not found.exists():
+        return  # the import itself says so
+    passable = all(folder.stat().st_mode & stat.S_IXOTH for folder in found.parents)
+    if not passable or not found.stat().st_mode & stat.S_IROTH:
+        raise BadInput(
+            "The daemon imports only files that every user of this host may read.",
+            f"Put the file where anybody can read it (chmod o+r, and o+x on the folders above {found.name}).",
+        )
 
 
 def verify_image(site: Site, caller: Caller, name: str) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 from pathlib import Path
 
 from policies.vocabulary import EntityRef
-from vault.disks.measure import compare_keyslots, measure_disk
+from vault.disks.measure import KeyslotProblem, compare_keyslots, measure_disk
+from vault.errors import VaultError
 from vault.model import Disk
 from vault.permit import Permit
 from vault.site import Site
+
+#: A disk that cannot be measured: missing, a link, or with a header that is not sound.
+_UNREADABLE = "disk.unreadable"
 
 
 def check_keyslots(site: Site, permit: Permit, guest: EntityRef, disk: Disk) -> None:
@@ -14,13 +18,20 @@ def check_keyslots(site: Site, permit: Permit, guest: EntityRef, disk: Disk) -> 
 
     A keyslot that nobody here made means that somebody had the disk's master key already; refusing the
     guest's start would protect nothing and stop the clinic, so it is a critical finding and not a refusal.
-    A disk that is not encrypted at all is refused by the start itself.
+    A disk that is not encrypted at all, or cannot be measured, is refused by the start itself; a stop that
+    was done stays done, and is settled after a kill, whatever its disks look like.
     """
-    findings = compare_keyslots(measure_disk(Path(disk.path)), disk.known_keyslots, disk.header_sha256)
     resource = f"{guest}/{disk.role}"
-    for code in ("disk.keyslot_unknown", "disk.keyslot_lost", "disk.header_changed", "disk.not_encrypted"):
-        told = [finding for finding in findings if finding.problem == code]
-        if not told:
+    told: dict[str, str] = {}
+    try:
+        measured = measure_disk(Path(disk.path))
+    except VaultError as error:
+        told[_UNREADABLE] = error.message
+    else:
+        for finding in compare_keyslots(measured, disk.known_keyslots, disk.header_sha256):
+            told.setdefault(finding.problem, finding.sentence)
+    for code in (*KeyslotProblem, _UNREADABLE):
+        if code not in told:
             site.findings.close(code, resource)
             continue
         permit.note(**{f"{disk.role}_{code.partition('.')[2]}": True})
@@ -28,7 +39,7 @@ def check_keyslots(site: Site, permit: Permit, guest: EntityRef, disk: Disk) -> 
             code,
             severity="critical",
             resource=resource,
-            sentence=told[0].sentence,
+            sentence=told[code],
             remedy="Find out who changed the disk outside Strongroom; move the data to a new guest with a new key.",
             record=permit.intent,
         )
