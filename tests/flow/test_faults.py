@@ -165,7 +165,9 @@ def test_a_disk_that_is_gone_is_told_and_the_guest_not_started(
     assert failed.value.exit_code == 10
     assert host.domains == {}
     assert show_guest(site, olga, "disk-gone")["disks"][0]["cipher"] is None
+    assert open_findings(site) == {("disk.unreadable", f"guest:{guest_id}/root")}
     delete_guest(site, olga, "disk-gone")
+    site.findings.close("disk.unreadable", f"guest:{guest_id}/root")
     assert key_states(site, guest_ref(guest_id)) == ["destroyed", "destroyed"]
 
 
