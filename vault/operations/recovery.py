@@ -5,9 +5,13 @@ finished, a start or a stop is whatever libvirt says now. The code that is retur
 outcome record.
 """
 
+import shutil
+
+from sqlmodel import select
+
 from audit.log.record import Record
 from policies.vocabulary import Action, EntityRef
-from vault.model import Guest, GuestState
+from vault.model import Guest, GuestState, Report
 from vault.operations.guest_create import take_back
 from vault.operations.guest_delete import finish_deletion
 from vault.operations.guest_run import settle_start, settle_stop
@@ -37,6 +41,8 @@ def settle(site: Site, intent: Record, permit: Permit) -> str:  # noqa: PLR0911 
         case Action.IMAGE_BUILD | Action.IMAGE_IMPORT:
             permit.note(removed=len(site.images.remove_unfinished(permit, resource)))
             return ROLLED_BACK
+        case Action.REPORT_CREATE | Action.LOG_EXPORT:
+            return settle_files(site, permit)
         case Action.ACCOUNT_CREATE:
             return DONE if site.accounts.by_id(resource.id) else ROLLED_BACK
         case _:
@@ -59,3 +65,24 @@ def _settle_deletion(site: Site, permit: Permit, guest_id: str) -> str:
         return ROLLED_BACK
     finish_deletion(site, permit, guest_id)
     return DONE
+
+
+def settle_files(site: Site, permit: Permit) -> str:
+    """Remove reports that no row knows, and exports that never got their name.
+
+    A report or export that was whole but never answered is removed too: nobody can ask for it, and making it again
+    costs seconds.
+    """
+    with site.database.session() as session:
+        known = set(session.exec(select(Report.id)))
+    reports = [
+        folder for folder in (site.settings.data_dir / "reports").iterdir() if folder.name not in known
+    ]
+    exports = list((site.settings.data_dir / "exports").glob(".*"))
+    for path in [*reports, *exports]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    permit.note(removed=len(reports) + len(exports))
+    return ROLLED_BACK
