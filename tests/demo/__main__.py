@@ -241,7 +241,9 @@ def run_demo() -> None:
     story.print_table()
     story.console.print(
         f"\nGo on: [bold]make serve[/bold] runs the daemon of this site on {url};\n"
-        f"passwords of {', '.join(['ada-admin', *PEOPLE])} are in {demo.people} (readable by root only)."
+        f"passwords of {', '.join(['ada-admin', *PEOPLE])} are in {demo.people} (readable by root only).\n"
+        "The passphrase of the key store lies there too, so that you can go on. A real site never keeps it on\n"
+        "the machine: who steals it together with the disks opens them."
     )
 
 
