@@ -54,8 +54,8 @@ format: .venv/.complete ## format the code and mend what ruff can mend
 
 lock: ## resolve the requirements again (needs uv)
 	@printf 'setuptools\nwheel\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q - -o requirements-build.lock
-	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements.lock
-	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml --extra dev -o requirements-dev.lock
+	@uv pip compile --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements.lock
+	@uv pip compile --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml --extra dev -o requirements-dev.lock
 
 clean: ## remove what the build made; guests' disks stay
 	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache *.egg-info
