@@ -8,7 +8,7 @@ RUN := $(SUDO) .venv/bin
 LOCKS := requirements-build.lock requirements-dev.lock pyproject.toml
 ONLY ?= unit contract architecture flow crash e2e browser
 
-.PHONY: help setup host demo serve test check coverage format lock clean
+.PHONY: help setup host assets demo serve test check coverage format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,7 +27,11 @@ host:
 	@.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-setup: host .venv/.complete ## everything the other targets need; can be run again
+# The script itself decides whether anything is to be fetched: files' times say little after a checkout.
+assets: | host ## fetch htmx and Bootstrap by the lock file, where they are not there yet
+	@$(PYTHON) .ci/fetch-assets
+
+setup: host .venv/.complete assets ## everything the other targets need; can be run again
 	@$(RUN)/strongroom doctor --fix --host-only
 
 demo: setup ## the main job, told step by step (first run about 8 minutes without KVM)
@@ -36,7 +40,7 @@ demo: setup ## the main job, told step by step (first run about 8 minutes withou
 serve: setup ## run the daemon of the demo's site, so that you can look around
 	@$(RUN)/python -m tests.demo --serve
 
-check: .venv/.complete ## formatting, lint, types, layers: no test runs
+check: .venv/.complete assets ## formatting, lint, types, layers: no test runs
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/lint-imports
@@ -52,10 +56,11 @@ format: .venv/.complete ## format the code and mend what ruff can mend
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-lock: ## resolve the requirements again (needs uv)
+lock: ## resolve the requirements again (needs uv and npm)
 	@printf 'setuptools\nwheel\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q - -o requirements-build.lock
 	@uv pip compile --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements.lock
 	@uv pip compile --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml --extra dev -o requirements-dev.lock
+	@cd web/assets && npm update --package-lock-only --no-audit --no-fund
 
 clean: ## remove what the build made; guests' disks stay
-	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	@rm -rf .venv build web/static/vendor .mypy_cache .ruff_cache .pytest_cache *.egg-info

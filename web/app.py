@@ -11,13 +11,14 @@ from apiflask.exceptions import HTTPError
 from flask import Response, g, request
 
 from vault.site import Site
-from web import api, errors, guard, headers, views
+from web import api, errors, guard, headers, static_files, vendored, views
 from web import site as current
 
 #: What a request's body may hold, unless an address says otherwise.
 BODY_LIMIT_BYTES: Final = 1024 * 1024
 
 _log = logging.getLogger("web.access")
+_start = logging.getLogger("web.app")
 
 
 def create_app(site: Site, stopping: threading.Event | None = None) -> APIFlask:
@@ -59,6 +60,8 @@ def create_app(site: Site, stopping: threading.Event | None = None) -> APIFlask:
     app.before_request(_begin)
     guard.install(app)
     headers.install(app)
+    if not static_files.install(app):
+        _start.warning("%s %s", vendored.MISSING, vendored.REMEDY)
     app.after_request(_tell)
     return app
 

@@ -1,8 +1,11 @@
 """Headers that every answer carries. The policy for content is strict: nothing inline, nothing from elsewhere (D13)."""
 
+from http import HTTPStatus
 from typing import Final
 
 from flask import Flask, Response, request
+
+from web import static_files
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
@@ -29,5 +32,9 @@ def install(app: Flask) -> None:
         for name, value in HEADERS.items():
             response.headers[name] = value
         # What people see here is theirs; only our own static files may be kept by a browser.
-        response.headers["Cache-Control"] = "max-age=300" if request.endpoint == "static" else "no-store"
+        if static_files.is_for_ever(request) and response.status_code < HTTPStatus.BAD_REQUEST:
+            kept = "max-age=31536000, immutable"
+        else:
+            kept = "max-age=300" if request.endpoint == "static" else "no-store"
+        response.headers["Cache-Control"] = kept
         return response

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from policies.errors import ExitCode
+from web import vendored
 from web.cli.failure import BadUsage, CommandFailed, DaemonUnreachable, NotLoggedIn, failed
 from web.cli.invocation import Invocation, current
 from web.cli.output import print_facts, print_line, print_table
@@ -138,7 +139,8 @@ def _ask_or_look(invocation: Invocation) -> dict[str, Any]:
 def _look_here(invocation: Invocation, *, fix: bool) -> dict[str, Any]:
     from vault.operations import host  # noqa: PLC0415 - loads libvirt
 
-    return host.inspect_host(invocation.settings, fix=fix)
+    found = host.inspect_host(invocation.settings, fix=fix)
+    return found | {"items": [*found["items"], vendored.inspect()]}
 
 
 def _print_status(found: dict[str, Any]) -> None:

@@ -7,29 +7,34 @@ somebody really does it.
 from flask import current_app, g
 
 from policies.engine import PolicyEngine
-from policies.vocabulary import Action, EntityRef, Request, Verdict
-from vault.entities import LOG, SITE, EntityBuilder, guest_ref
+from policies.vocabulary import Action, Decision, EntityRef, Request, Verdict
+from vault.entities import HOST, LOG, SITE, EntityBuilder, guest_ref
 from vault.gate import Access
 from web.guard import caller
 from web.site import site
 
 _ENGINE = "strongroom.foresight"
 
-#: What each page needs; `pages.home.show` is for everybody.
-_ON: dict[Action, EntityRef] = {
-    Action.GUEST_LIST: SITE,
-    Action.LOG_LIST: LOG,
-    Action.FINDING_LIST: SITE,
+#: What each part of the site needs: an action, and on what.
+_PARTS: dict[str, tuple[Action, EntityRef]] = {
+    "guests": (Action.GUEST_LIST, SITE),
+    "log": (Action.LOG_LIST, LOG),
+    "reports": (Action.REPORT_LIST, SITE),
+    "findings": (Action.FINDING_LIST, SITE),
+    "keys": (Action.KEY_LIST, SITE),
+    "policy": (Action.POLICY_LIST, SITE),
+    "accounts": (Action.ACCOUNT_LIST, SITE),
+    "health": (Action.HOST_INSPECT, HOST),
 }
 
 
-def may(action: Action, resource: EntityRef | None = None) -> bool:
-    """Say whether the policy would let the caller do `action` now.
+def may(action: Action, resource: EntityRef = SITE) -> bool:
+    """Say whether the policy would let the caller do `action` now."""
+    return foresee(Access(caller(), action, resource)).verdict is Verdict.ALLOW
 
-    Args:
-        resource: on what; may be left out for the few actions that pages are about.
-    """
-    access = Access(caller(), action, resource or _ON[action])
+
+def foresee(access: Access) -> Decision:
+    """What the policy would answer to an access now."""
     context: dict[str, bool | int | str | list[str]] = {
         "channel": access.caller.channel,
         "approvals": 0,
@@ -37,24 +42,24 @@ def may(action: Action, resource: EntityRef | None = None) -> bool:
         "second_factor": access.caller.second_factor,
     }
     entities = EntityBuilder(site().database).entities_for(access)
-    asked = Request(access.caller.principal, action, access.resource, context, entities)
-    return _engine().decide(asked).verdict is Verdict.ALLOW
+    asked = Request(access.caller.principal, access.action, access.resource, context, entities)
+    return _engine().decide(asked)
 
 
 def on_guest(guest_id: str) -> dict[str, bool]:
     """Which of the buttons of a guest the caller may press."""
     guest = guest_ref(guest_id)
-    return {"start": may(Action.GUEST_START, guest), "stop": may(Action.GUEST_STOP, guest)}
+    return {
+        "start": may(Action.GUEST_START, guest),
+        "stop": may(Action.GUEST_STOP, guest),
+        "delete": may(Action.GUEST_DELETE, guest),
+    }
 
 
 def pages() -> dict[str, bool]:
     """Which parts of the site the caller may see; asked once a request."""
     if "pages" not in g:
-        g.pages = {
-            "guests": may(Action.GUEST_LIST),
-            "log": may(Action.LOG_LIST),
-            "findings": may(Action.FINDING_LIST),
-        }
+        g.pages = {part: may(action, resource) for part, (action, resource) in _PARTS.items()}
     found: dict[str, bool] = g.pages
     return found
 

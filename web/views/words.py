@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, g
 from markupsafe import Markup, escape
 
-from web.views import permitted
+from web.views import navigation, permitted
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 #: Which colour a word has. A word that is not here is neutral; the word itself always says it too.
@@ -48,7 +48,7 @@ def size(size_bytes: int) -> str:
 
 def when(at: str | datetime | None) -> str:
     """An instant to the second, in UTC."""
-    if at is None:
+    if not at:
         return "never"
     moment = datetime.fromisoformat(at) if isinstance(at, str) else at
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -97,4 +97,6 @@ def install(pages: Blueprint) -> None:
     @pages.app_context_processor
     def head() -> dict[str, Any]:
         user = g.get("user")
-        return {"account": user.login.account if user else None, "may_see": permitted.pages() if user else {}}
+        if user is None:
+            return {"account": None, "may_see": {}, "navigation": []}
+        return {"account": user.login.account, "may_see": permitted.pages(), "navigation": navigation.menu()}

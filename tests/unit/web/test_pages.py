@@ -55,7 +55,9 @@ def test_everybody_sees_the_overview_and_no_page_they_may_not_open(anybody: Flas
     home = browser.get("/", headers=HTML)
     assert home.status_code == 200
     assert name in home.text
-    linked = set(re.findall(r'class="nav".*?</nav>', home.text, re.DOTALL)[0].split('href="')[1:])
+    linked = set(
+        re.findall(r'aria-label="Parts of the site".*?</nav>', home.text, re.DOTALL)[0].split('href="')[1:]
+    )
     for path in ("/", "/guests", "/log"):
         shown = any(link.startswith(f'{path}"') for link in linked)
         assert browser.get(path, headers=HTML).status_code == (200 if shown else 403), path
