@@ -39,6 +39,7 @@ class Role(StrEnum):
     APPROVER = "approver"
     OFFICER = "officer"  # compliance officer
     AUDITOR = "auditor"
+    MONITOR = "monitor"  # a program that watches figures; sees no name and changes nothing
 
 
 class Action(StrEnum):
@@ -97,6 +98,7 @@ class Action(StrEnum):
 
     HOST_INSPECT = "host.inspect"
     FINDING_LIST = "finding.list"
+    METRICS_READ = "metrics.read"
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ class Gate:
         self._locks = locks or ResourceLocks()
         self._monotonic = monotonic
         self._log_timeout_s = log_timeout_s
+        self._watchers: tuple[Callable[[Record, float], None], ...] = ()
         self._stopped_by: str | None = None
         self._seen_reads: dict[tuple[str, ...], float] = {}
         self._seen_guard = threading.Lock()
@@ -134,6 +135,13 @@ class Gate:
     def stopped_by(self) -> str | None:
         """Id of the intent whose outcome could not be recorded; None while the gate acts."""
         return self._stopped_by
+
+    def watch(self, watcher: Callable[[Record, float], None]) -> None:
+        """Tell `watcher` of each record an access made, once durable, and how long that took, in seconds.
+
+        For figures about the gate. It stands between decision and act: it must be quick and never raise.
+        """
+        self._watchers = (*self._watchers, watcher)
 
     @property
     def locks(self) -> ResourceLocks:
@@ -324,7 +332,7 @@ class Gate:
             intent=permit.intent,
         )
         try:
-            self._log.append(draft, self._log_timeout_s)
+            self._write(draft)
         except Exception as error:
             # Whatever kept it out of the log, a defect of ours too: an act without outcome stops the gate.
             raise self._stop(permit.intent, code) from error
@@ -377,7 +385,7 @@ class Gate:
         kind: Kind,
         result: Mapping[str, object] | None,
     ) -> Record:
-        return self._log.append(
+        return self._write(
             Draft(
                 kind=kind,
                 principal=str(access.caller.principal),
@@ -390,9 +398,16 @@ class Gate:
                 result=result,
                 source=_source(access.caller),
                 session=access.caller.session,
-            ),
-            self._log_timeout_s,
+            )
         )
+
+    def _write(self, draft: Draft) -> Record:
+        begun_at = time.perf_counter()
+        record = self._log.append(draft, self._log_timeout_s)
+        took_s = time.perf_counter() - begun_at
+        for watcher in self._watchers:
+            watcher(record, took_s)
+        return record
 
     @staticmethod
     def _permit(access: Access, intent: str) -> Permit:

@@ -6,6 +6,7 @@ A plain holder: no behaviour beyond closing in the right order.
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from audit.log.query import LogQuery
 from audit.log.writer import LogWriter
@@ -23,6 +24,7 @@ from vault.identity.accounts import Accounts
 from vault.identity.sessions import Sessions
 from vault.jobs import Jobs
 from vault.keystore.client import KeyService
+from vault.model import utc_now
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class Site:
 
     Attributes:
         closers: what to stop; the last added first.
+        opened_at: since when it serves.
     """
 
     settings: Settings
@@ -50,6 +53,7 @@ class Site:
     disks: DiskFormatter
     accelerators: AcceleratorFinder
     closers: list[Callable[[], None]] = field(default_factory=list)
+    opened_at: datetime = field(default_factory=utc_now)
 
     def close(self) -> None:
         """Stop everything; each part is stopped even when another cannot be."""

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from vault.errors import BadInput
+from vault.errors import BadInput, HostFailure
 
 #: Browsers refuse leaf certificates that live longer.
 _VALID_DAYS = 397
@@ -71,6 +71,22 @@ def make_certificate(secrets_dir: Path, host: str) -> None:
     )
     _write(secrets_dir / "tls.key", private, 0o600)
     _write(secrets_dir / "tls.crt", certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def certificate_expires_at(secrets_dir: Path) -> datetime:
+    """When the daemon's certificate ends.
+
+    Raises:
+        HostFailure: it cannot be read.
+    """
+    path = secrets_dir / "tls.crt"
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError) as error:
+        raise HostFailure(
+            f"The certificate {path} cannot be read.",
+            "Put a certificate and its key there (tls.crt, tls.key).",
+        ) from error
 
 
 def _names(host: str) -> list[x509.GeneralName]:

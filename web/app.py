@@ -2,22 +2,22 @@
 
 import logging
 import threading
-import time
 from importlib.metadata import version
 from typing import Final
 
 from apiflask import APIFlask
 from apiflask.exceptions import HTTPError
-from flask import Response, g, request
+from flask import Response
 
 from vault.site import Site
-from web import api, errors, guard, headers, static_files, vendored, views
+from web import api, errors, guard, headers, requests, static_files, vendored, views
 from web import site as current
+from web.api.metrics import METRICS
+from web.metrics import Metrics
 
 #: What a request's body may hold, unless an address says otherwise.
 BODY_LIMIT_BYTES: Final = 1024 * 1024
 
-_log = logging.getLogger("web.access")
 _start = logging.getLogger("web.app")
 
 
@@ -56,13 +56,14 @@ def create_app(site: Site, stopping: threading.Event | None = None) -> APIFlask:
     errors.install(app)
     app.register_blueprint(api.blueprint())
     app.register_blueprint(views.blueprint())
+    metrics = Metrics()
+    app.extensions[METRICS] = metrics
     current.attach(app, site, stopping or threading.Event())
-    app.before_request(_begin)
+    requests.install(app, site.gate, metrics)
     guard.install(app)
     headers.install(app)
     if not static_files.install(app):
         _start.warning("%s %s", vendored.MISSING, vendored.REMEDY)
-    app.after_request(_tell)
     return app
 
 
@@ -75,17 +76,3 @@ def _answer_input_error(error: HTTPError) -> Response:
         for message in messages
     ]
     return errors.answer(errors.validation_error(found))
-
-
-def _begin() -> None:
-    g.begun_at = time.monotonic()
-
-
-def _tell(response: Response) -> Response:
-    """One line for each request: its route, not its path, and nothing of its content."""
-    rule = request.url_rule.rule if request.url_rule else None
-    if rule != "/healthz":
-        took = int((time.monotonic() - g.begun_at) * 1000) if "begun_at" in g else None
-        facts = {"method": request.method, "route": rule, "status": response.status_code, "took_ms": took}
-        _log.info("request", extra={"facts": facts})
-    return response

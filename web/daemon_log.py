@@ -11,6 +11,7 @@ import mmap
 import os
 import sys
 import traceback
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,6 +21,8 @@ from gunicorn.glogging import Logger
 #: Loggers whose informative lines are wanted; of everybody else's libraries only warnings.
 _OURS = ("web", "vault", "audit", "policies", "gunicorn.error")
 _FRAMES = 8
+#: What each line tells of the request that is being answered: its random id, and the log's record once there is one.
+request_facts: ContextVar[dict[str, str] | None] = ContextVar("request_facts", default=None)
 _REFUSED_REQUEST = "Invalid request from ip="
 
 
@@ -39,6 +42,7 @@ class JsonLines(logging.Formatter):
             "pid": record.process,
             "message": message,
         }
+        line.update(request_facts.get() or {})
         line.update(getattr(record, "facts", {}))
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = describe(record.exc_info[1])

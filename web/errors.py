@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from policies.errors import ExitCode, StrongroomError
 from vault.errors import BadInput, NotAuthenticated, NotFound, VaultError
 from vault.jobs import error_body
+from web.daemon_log import request_facts
 
 STATUS_OF: Final[Mapping[ExitCode, HTTPStatus]] = {
     ExitCode.UNEXPECTED: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -105,7 +106,7 @@ def answer(error: StrongroomError, status: int | None = None) -> Response:
 
 def wants_page() -> bool:
     """Say whether a person with a browser asks, not a program."""
-    if request.path.startswith("/api/") or request.path in {"/healthz", "/openapi.json"}:
+    if request.path.startswith("/api/") or request.path in {"/healthz", "/metrics", "/openapi.json"}:
         return False
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 
@@ -181,6 +182,12 @@ def _answer_unexpected(error: Exception) -> Response:
     _log.error("Something unexpected went wrong.", exc_info=error)
     return answer(
         StrongroomError(
-            "Something unexpected went wrong.", "The daemon's log has the detail; tell an administrator."
+            "Something unexpected went wrong.",
+            f"The daemon's log has the detail{_under_request()}; tell an administrator.",
         )
     )
+
+
+def _under_request() -> str:
+    named = (request_facts.get() or {}).get("request")
+    return f" under request {named}" if named else ""

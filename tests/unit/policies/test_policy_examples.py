@@ -33,7 +33,7 @@ RESOURCES = {
     "another-session": "session.end",
     "pci-report": "report.download",
     "site": "system.init system.start system.stop system.recover session.login account.list "
-    "guest.list finding.list image.list image.build image.import key.list policy.list policy.check "
+    "guest.list finding.list metrics.read image.list image.build image.import key.list policy.list policy.check "
     "report.create report.list",
 }
 RESOURCE_OF = {Action(action): name for name, actions in RESOURCES.items() for action in actions.split()}
