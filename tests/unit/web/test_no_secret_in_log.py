@@ -115,7 +115,7 @@ def test_a_defect_that_quotes_a_secret_is_told_without_it_and_found_by_its_reque
     def broken(*_: object) -> None:
         raise RuntimeError(f"cannot unseal with {MARK}") from ValueError(MARK)
 
-    site.keys.unseal = broken  # type: ignore[method-assign]
+    site.keys.unseal = broken  # type: ignore[method-assign, assignment]
     administrator = bearer("ada-admin")
     answer = anybody.post("/api/v1/keystore/unseal", headers=administrator, json={"passphrase": MARK})
     assert answer.status_code == 500
