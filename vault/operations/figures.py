@@ -76,9 +76,8 @@ def read_figures(site: Site, caller: Caller, view: str | None) -> Figures:
     return site.gate.read(Access(caller, Action.METRICS_READ, SITE), lambda: _collect(site), view=view)
 
 
-def overview(site: Site, caller: Caller, view: str | None) -> dict[str, Any]:
+def overview(found: Figures) -> dict[str, Any]:
     """The figures as people and programs see them, and what to do where something is off."""
-    found = read_figures(site, caller, view)
     return {
         **found.standing,
         "since": found.opened_at.isoformat(),

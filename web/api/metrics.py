@@ -38,4 +38,4 @@ def show_metrics() -> Response:
 @routes.input(ViewQuery, location="query", arg_name="asked")
 def show_overview(asked: ViewQuery) -> dict[str, Any]:
     """Show how the site stands, in figures, and what to do where something is off."""
-    return figures.overview(site(), caller(), asked.view)
+    return figures.overview(figures.read_figures(site(), caller(), asked.view))
