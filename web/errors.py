@@ -101,6 +101,8 @@ def answer(error: StrongroomError, status: int | None = None) -> Response:
     response.status_code = int(status)
     if unknown:
         response.headers["WWW-Authenticate"] = "Bearer"
+        if "HX-Request" in request.headers:
+            response.headers["HX-Refresh"] = "true"  # the whole page becomes the log-in, not a piece of it
     return response
 
 

@@ -41,6 +41,8 @@ OPEN_TO_ANYONE: Final = frozenset(
 #: Of these, the ones that a browser's form changes something at.
 _OPEN_FORMS: Final = frozenset({"pages.session.log_in"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: What pages send when they refresh themselves.
+REFRESH_HEADER: Final = "X-Strongroom-Refresh"
 _BEARER: Final = "Bearer "
 _CLI_AGENT: Final = "strongroom-cli/"
 
@@ -95,6 +97,14 @@ def channel() -> str:
     return "cli" if request.headers.get("User-Agent", "").startswith(_CLI_AGENT) else "api"
 
 
+def refreshes_itself(untrusted: Request) -> bool:
+    """Say whether a page of ours asks again without anybody's doing: by its poll, or by following events.
+
+    Whoever wants a session to outlive its idle limit could leave the header away; but then they are there.
+    """
+    return REFRESH_HEADER in untrusted.headers or "text/event-stream" in untrusted.accept_mimetypes.values()
+
+
 def _recognise(untrusted: Request) -> User | None:
     header = untrusted.headers.get("Authorization")
     if header is not None:
@@ -105,7 +115,9 @@ def _recognise(untrusted: Request) -> User | None:
         token, way = session["token"], "web"
     else:
         return None
-    login, recognised = authenticate(site(), token, way, untrusted.remote_addr or "")
+    login, recognised = authenticate(
+        site(), token, way, untrusted.remote_addr or "", by_itself=refreshes_itself(untrusted)
+    )
     return User(login, recognised)
 
 

@@ -44,6 +44,11 @@ def latest(count: int) -> list[Job]:
     return [job for job in site().jobs.latest(count) if _may_see(job)]
 
 
+def sees_all() -> bool:
+    """Say whether the caller may see everybody's jobs, not only their own."""
+    return not _SEE_ALL.isdisjoint(user().login.account.roles)
+
+
 def view(job: Job) -> dict[str, Any]:
     """A job as people and programs see it."""
     return {
@@ -61,5 +66,4 @@ def view(job: Job) -> dict[str, Any]:
 
 
 def _may_see(job: Job) -> bool:
-    account = user().login.account
-    return job.account_id == account.id or not _SEE_ALL.isdisjoint(account.roles)
+    return job.account_id == user().login.account.id or sees_all()

@@ -59,8 +59,12 @@ class Sessions:
         self._database = database
         self._settings = settings
 
-    def resolve(self, untrusted_token: str) -> Login:
+    def resolve(self, untrusted_token: str, *, by_itself: bool = False) -> Login:
         """Return whose token this is, and note that it was used.
+
+        Args:
+            by_itself: a page asks again without anybody's doing, which does not keep an idle session alive
+                (PCI 8.2.8).
 
         Raises:
             NotAuthenticated: nobody's token.
@@ -82,7 +86,7 @@ class Sessions:
             idle = timedelta(seconds=login.idle_limit_s) if login.idle_limit_s else None
             if idle is not None and login.last_seen_at + idle <= now:
                 raise SessionExpired("Your session was unused for too long and has ended.", again)
-            if now - login.last_seen_at > timedelta(seconds=_TOUCH_AFTER_S):
+            if not by_itself and now - login.last_seen_at > timedelta(seconds=_TOUCH_AFTER_S):
                 login.last_seen_at = now
             return Login(account, login)
 

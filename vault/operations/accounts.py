@@ -74,11 +74,12 @@ def create_account(
     return site.gate.run(Access(caller, Action.ACCOUNT_CREATE, resource, entities=(entity,)), act)
 
 
-def list_accounts(site: Site, caller: Caller) -> dict[str, Any]:
+def list_accounts(site: Site, caller: Caller, view: str | None = None) -> dict[str, Any]:
     """Every account."""
     return site.gate.read(
         Access(caller, Action.ACCOUNT_LIST, SITE),
         lambda: {"items": [account_view(account) for account in site.accounts.all()], "next": None},
+        view=view,
     )
 
 

@@ -71,11 +71,7 @@ def create_guest(site: Site, caller: Caller, new: NewGuest, progress: Progress) 
 
     def act(permit: Permit) -> None:
         image = site.images.get(new.image)
-        if spec.disk_bytes < image.virtual_size_bytes:
-            raise BadInput(
-                f"The disk ({spec.disk_bytes} bytes) is smaller than the image ({image.virtual_size_bytes} bytes).",
-                f"Ask for at least {-(-image.virtual_size_bytes // 2**30)}G.",
-            )
+        require_room(spec.disk_bytes, image.virtual_size_bytes)
         permit.note(
             labels=list(spec.labels), vcpus=spec.vcpus, memory_bytes=spec.memory_bytes, image=image.id
         )
@@ -88,6 +84,24 @@ def create_guest(site: Site, caller: Caller, new: NewGuest, progress: Progress) 
 
     site.gate.run(Access(caller, Action.GUEST_CREATE, guest_ref(guest_id), entities=(entity,)), act)
     return guest_view(site, guest_named(site, spec.name))
+
+
+def require_room(disk_bytes: int, image_bytes: int) -> None:
+    """Refuse a disk that its image does not fit on.
+
+    Raises:
+        BadInput: it is too small.
+    """
+    if disk_bytes < image_bytes:
+        raise BadInput(
+            f"The disk ({disk_bytes} bytes) is smaller than the image ({image_bytes} bytes).",
+            f"Ask for at least {-(-image_bytes // 2**30)}G.",
+        )
+
+
+def name_taken(name: str) -> Conflict:
+    """The sentence for a name that another guest has."""
+    return Conflict(f"The guest name {name!r} is taken.", "Choose another name.")
 
 
 def take_back(site: Site, permit: Permit, guest_id: str) -> None:
@@ -119,7 +133,7 @@ def _reserve(site: Site, caller: Caller, spec: GuestSpec, new: NewGuest, image: 
             select(Guest).where(Guest.name == spec.name, Guest.state != GuestState.DELETED)
         ).first()
         if taken is not None:
-            raise Conflict(f"The guest name {spec.name!r} is taken.", "Choose another name.")
+            raise name_taken(spec.name)
         last_uid = session.exec(select(func.max(Guest.uid))).one()
         uid = max(last_uid or 0, first_uid - 1) + 1
         if uid >= first_uid + _UIDS_IN_BLOCK:

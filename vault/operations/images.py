@@ -34,11 +34,12 @@ def image_view(image: Image) -> dict[str, Any]:
     }
 
 
-def list_images(site: Site, caller: Caller) -> dict[str, Any]:
+def list_images(site: Site, caller: Caller, view: str | None = None) -> dict[str, Any]:
     """Every image."""
     return site.gate.read(
         Access(caller, Action.IMAGE_LIST, SITE),
         lambda: {"items": [image_view(image) for image in site.images.all()], "next": None},
+        view=view,
     )
 
 

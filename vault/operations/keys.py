@@ -8,11 +8,12 @@ from vault.gate import Access, Caller
 from vault.site import Site
 
 
-def list_keys(site: Site, caller: Caller) -> dict[str, Any]:
+def list_keys(site: Site, caller: Caller, view: str | None = None) -> dict[str, Any]:
     """Every key, destroyed ones too."""
     return site.gate.read(
         Access(caller, Action.KEY_LIST, SITE),
         lambda: {"items": [key.to_document() for key in site.keys.list_keys()], "next": None},
+        view=view,
     )
 
 

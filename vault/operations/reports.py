@@ -97,7 +97,7 @@ def create_report(
     return site.gate.run(Access(caller, Action.REPORT_CREATE, SITE), act)
 
 
-def list_reports(site: Site, caller: Caller) -> dict[str, Any]:
+def list_reports(site: Site, caller: Caller, view: str | None = None) -> dict[str, Any]:
     """Reports that were made, newest first."""
 
     def produce() -> dict[str, Any]:
@@ -105,7 +105,7 @@ def list_reports(site: Site, caller: Caller) -> dict[str, Any]:
             rows = session.exec(select(Report).order_by(col(Report.created_at).desc()))
             return {"items": [report_view(row) for row in rows], "next": None}
 
-    return site.gate.read(Access(caller, Action.REPORT_LIST, SITE), produce)
+    return site.gate.read(Access(caller, Action.REPORT_LIST, SITE), produce, view=view)
 
 
 def report_file(site: Site, caller: Caller, report_id: str, file_name: str) -> Path:

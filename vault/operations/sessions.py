@@ -52,13 +52,18 @@ def login(site: Site, channel: str, name: str, password: str, address: str) -> d
         raise refusal from denied
 
 
-def authenticate(site: Site, token: str, channel: str, address: str) -> tuple[Login, Caller]:
+def authenticate(
+    site: Site, token: str, channel: str, address: str, *, by_itself: bool = False
+) -> tuple[Login, Caller]:
     """Recognise who sends a token.
+
+    Args:
+        by_itself: a page refreshes itself; nobody need be there.
 
     Raises:
         NotAuthenticated: nobody, or no more.
     """
-    found = site.sessions.resolve(token)
+    found = site.sessions.resolve(token, by_itself=by_itself)
     return found, _caller(found.account, found.session.id, channel, address)
 
 

@@ -1,6 +1,7 @@
 """Jobs: how far long work is, and its result. They go on when whoever asked has gone."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -18,6 +19,7 @@ routes = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs")
 
 #: A stream ends after so long and the client asks again, which shows that its session still holds.
 STREAM_S: Final = 300.0
+STILL_AT_IT: Final = ": still at it\n\n"
 _LOOK_S: Final = 1.0
 _STILL_THERE_S: Final = 15.0
 
@@ -39,14 +41,15 @@ def show_job(job_id: str) -> dict[str, Any]:
 def follow_job(job_id: str) -> Response:
     """Follow a job as server-sent events: `progress` for each change, each with the whole job as data."""
     job = long_work.visible(job_id)
-    stream = _events(site().jobs, job, stopping())
+    stream = (_event(seen) for seen in changes(site().jobs, job, stopping()))
     return Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def _events(jobs: Jobs, job: Job, stop: Any) -> Iterator[str]:  # noqa: ANN401 - a threading.Event
+def changes(jobs: Jobs, job: Job, stop: threading.Event) -> Iterator[Job | None]:
+    """The job now and whenever it changed; None from time to time, so that a client that went is noticed."""
     until = time.monotonic() + STREAM_S
     told_at = time.monotonic()
-    yield _event(job)
+    yield job
     seen = (job.percent, job.sentence, str(job.state))
     while job.state == JobState.RUNNING and time.monotonic() < until and not stop.is_set():
         job = jobs.wait_for_change(job.id, seen, _LOOK_S)
@@ -54,11 +57,13 @@ def _events(jobs: Jobs, job: Job, stop: Any) -> Iterator[str]:  # noqa: ANN401 -
         if now != seen:
             seen = now
             told_at = time.monotonic()
-            yield _event(job)
+            yield job
         elif time.monotonic() - told_at > _STILL_THERE_S:
             told_at = time.monotonic()
-            yield ": still at it\n\n"
+            yield None
 
 
-def _event(job: Job) -> str:
+def _event(job: Job | None) -> str:
+    if job is None:
+        return STILL_AT_IT
     return f"event: progress\ndata: {json.dumps(long_work.view(job), ensure_ascii=False)}\n\n"

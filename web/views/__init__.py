@@ -2,9 +2,9 @@
 
 from apiflask import APIBlueprint
 
-from web.views import guests, home, jobs, log, session, words
+from web.views import guests, home, jobs, log, new_guest, session, words
 
-_SUBJECTS = (home, session, guests, log, jobs)
+_SUBJECTS = (home, session, guests, new_guest, jobs, log)
 
 
 def blueprint() -> APIBlueprint:

@@ -31,11 +31,17 @@ _PARTS: tuple[tuple[str, str, str | None], ...] = (
 )
 
 
+#: Where else a part's entry is marked as the place where one is.
+_PLACES = {"Guests": ("pages.guests.", "pages.new_guest.")}
+
+
 def menu() -> list[Part]:
     """The menu for whoever is logged in."""
     may_see, asked = permitted.pages(), request.endpoint or ""
     return [
-        Part(name, url_for(endpoint), asked.startswith(f"{endpoint.rsplit('.', 1)[0]}."))
+        Part(
+            name, url_for(endpoint), asked.startswith(_PLACES.get(name, (f"{endpoint.rsplit('.', 1)[0]}.",)))
+        )
         for name, endpoint, word in _PARTS
         if endpoint in current_app.view_functions and (word is None or may_see[word])
     ]

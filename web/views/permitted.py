@@ -8,7 +8,7 @@ from flask import current_app, g
 
 from policies.engine import PolicyEngine
 from policies.vocabulary import Action, Decision, EntityRef, Request, Verdict
-from vault.entities import HOST, LOG, SITE, EntityBuilder, guest_ref
+from vault.entities import HOST, LOG, SITE, EntityBuilder, guest_entity, guest_ref
 from vault.gate import Access
 from web.guard import caller
 from web.site import site
@@ -54,6 +54,14 @@ def on_guest(guest_id: str) -> dict[str, bool]:
         "stop": may(Action.GUEST_STOP, guest),
         "delete": may(Action.GUEST_DELETE, guest),
     }
+
+
+def may_create_guest() -> bool:
+    """Whether the caller may make a guest, as long as it has no labels."""
+    who, made_up = caller(), "not-made-yet"
+    entity = guest_entity(made_up, [], who.principal.id)
+    asked = Access(who, Action.GUEST_CREATE, guest_ref(made_up), entities=(entity,))
+    return foresee(asked).verdict is Verdict.ALLOW
 
 
 def pages() -> dict[str, bool]:

@@ -10,6 +10,8 @@ from markupsafe import Markup, escape
 from web.views import navigation, permitted
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_TYPED_UNITS = ("", "K", "M", "G", "T")
+_AGES = (("year", 31_536_000), ("month", 2_592_000), ("day", 86_400), ("hour", 3_600), ("minute", 60))
 #: Which colour a word has. A word that is not here is neutral; the word itself always says it too.
 _TONES = {
     "running": "good",
@@ -44,6 +46,33 @@ def size(size_bytes: int) -> str:
         value /= 1024
         unit += 1
     return f"{value:.0f} {_UNITS[unit]}" if value.is_integer() else f"{value:.1f} {_UNITS[unit]}"
+
+
+def written_size(size_bytes: int) -> str:
+    """Bytes as people type them: 768M, 4G; exact, so that what is typed back is the same."""
+    unit = 0
+    while size_bytes >= 1024 and size_bytes % 1024 == 0 and unit < len(_TYPED_UNITS) - 1:
+        size_bytes, unit = size_bytes // 1024, unit + 1
+    return f"{size_bytes}{_TYPED_UNITS[unit]}"
+
+
+def deed(action: str) -> str:
+    """An action as people say it: `guest.start` is "Start guest"."""
+    subject, _, verb = action.partition(".")
+    return f"{verb.replace('_', ' ').capitalize()} {subject}"
+
+
+def age(at: str | datetime | None) -> str:
+    """How long ago an instant is, roughly: "3 days ago"."""
+    if not at:
+        return "never"
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    passed_s = max((datetime.now(UTC) - moment).total_seconds(), 0)
+    for name, seconds in _AGES:
+        if passed_s >= seconds:
+            count = int(passed_s // seconds)
+            return f"{count} {name}{'' if count == 1 else 's'} ago"
+    return "just now"
 
 
 def when(at: str | datetime | None) -> str:
@@ -88,6 +117,8 @@ def coded(sentence: str) -> Markup:
 def install(pages: Blueprint) -> None:
     """Give the templates these words, and what the page's head needs."""
     pages.add_app_template_filter(size, "size")
+    pages.add_app_template_filter(deed, "deed")
+    pages.add_app_template_filter(age, "age")
     pages.add_app_template_filter(when, "when")
     pages.add_app_template_filter(short, "short")
     pages.add_app_template_filter(tone, "tone")

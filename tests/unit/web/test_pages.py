@@ -6,8 +6,11 @@ from html.parser import HTMLParser
 import pytest
 from flask.testing import FlaskClient
 
-from tests.unit.web.site_under_test import PASSWORD, PEOPLE
+from policies.vocabulary import EntityRef, EntityType
+from tests.unit.web.site_under_test import PASSPHRASE, PASSWORD, PEOPLE
+from vault.gate import Caller
 from vault.model import Guest
+from vault.operations.keystore import unseal
 from vault.site import Site
 
 HTML = {"Accept": "text/html"}
@@ -92,7 +95,11 @@ def test_a_session_that_ended_shows_the_form_and_says_why(site: Site, anybody: F
     assert browser.get("/guests", headers=HTML).text.count("Your session was ended.") == 0
 
 
-def test_only_buttons_that_the_policy_would_let_through_are_shown(anybody: FlaskClient) -> None:
+def test_only_buttons_that_the_policy_would_let_through_are_shown(site: Site, anybody: FlaskClient) -> None:
+    page = _enter(anybody, "olga-operator").get("/guests", headers=HTML).text
+    assert 'action="/guests/clinic-db/start"' not in page  # nor what a sealed key store would refuse
+    unseal(site, Caller(EntityRef(EntityType.ACCOUNT, "id-ada-admin"), "api"), bytearray(PASSPHRASE))
+    anybody.delete_cookie("__Host-strongroom", domain="localhost")
     page = _enter(anybody, "olga-operator").get("/guests", headers=HTML).text
     assert 'action="/guests/web-1/stop"' in page
     assert 'action="/guests/clinic-db/start"' in page
@@ -131,8 +138,8 @@ def test_a_guest_page_shows_machine_and_labels_and_links_its_accesses_for_those_
 
 def test_filters_live_in_the_address_and_the_next_page_keeps_them(anybody: FlaskClient) -> None:
     browser = _enter(anybody, "carl-compliance")
-    for _ in range(55):
-        browser.get("/guests", headers=HTML)
+    for nth in range(55):
+        browser.get(f"/guests?name={nth}", headers=HTML)
     page = browser.get("/log?action=guest.list&since=2020-01-01&until=2099-12-31", headers=HTML).text
     assert page.count('<td data-label="No.">') == 50
     assert '<option value="guest.list" selected>' in page
