@@ -11,7 +11,7 @@ from flask import render_template
 
 from policies.vocabulary import Action, Role
 from vault.model import JobState
-from vault.operations import accounts, findings, guest_list, images, keystore, overview, reports
+from vault.operations import accounts, findings, glance, guest_list, images, keystore, reports
 from web import long_work
 from web.guard import caller, user
 from web.site import site
@@ -44,7 +44,7 @@ def show() -> str:
     jobs = [long_work.view(job) for job in long_work.latest(_JOBS_LOOKED_AT)]
     guests = guest_list.list_guests(here, who, view=_VIEW)["items"] if may_see["guests"] else None
     people = accounts.list_accounts(here, who, view=_VIEW)["items"] if may_see["accounts"] else None
-    glance = overview.log_at_a_glance(here, who) if may_see["log"] else None
+    told = glance.log_today(here, who) if may_see["log"] else None
     return render_template(
         "home.html",
         status=status,
@@ -55,8 +55,8 @@ def show() -> str:
         reports=reports.list_reports(here, who, view=_VIEW)["items"][:_LATEST]
         if may_see["reports"]
         else None,
-        glance=glance,
-        denied_chart=_denied_chart(glance) if glance else None,
+        glance=told,
+        denied_chart=_denied_chart(told) if told else None,
         capacity=_capacity() if Role.OPERATOR in roles and may_see["health"] else None,
         jobs=jobs[:_LATEST],
         running=sum(job["state"] == JobState.RUNNING for job in jobs),
@@ -65,14 +65,14 @@ def show() -> str:
     )
 
 
-def _denied_chart(glance: dict[str, Any]) -> Any:  # noqa: ANN401 - Markup, which has no types of its own here
-    shown = [charts.Bar(day["day"][5:], day["count"], "bad") for day in glance["denied"]]
-    return charts.bars(f"Denied accesses a day, the last {overview.DENIED_DAYS} days", shown)
+def _denied_chart(told: dict[str, Any]) -> Any:  # noqa: ANN401 - Markup, which has no types of its own here
+    shown = [charts.Bar(day["day"][5:], day["count"], "bad") for day in told["denied"]]
+    return charts.bars(f"Denied accesses a day, the last {glance.DENIED_DAYS} days", shown)
 
 
 def _capacity() -> list[dict[str, Any]]:
     """What the machine has and what is taken, each with a strip."""
-    found = overview.capacity(site(), caller())
+    found = glance.capacity(site(), caller())
     rows = (
         ("Memory", found["memory_running_bytes"], found["memory_bytes"], size),
         ("vCPUs", found["vcpus_running"], found["cpus"], str),

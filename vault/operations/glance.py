@@ -12,7 +12,7 @@ from policies.vocabulary import Action
 from vault.entities import HOST, LOG
 from vault.gate import Access, Caller
 from vault.guests.spec import HOST_RESERVE_BYTES, host_memory_bytes
-from vault.operations.guest_rows import all_guests, disks_of
+from vault.operations.guest_rows import all_guests
 from vault.site import Site
 
 _VIEW = "home"
@@ -21,7 +21,7 @@ DENIED_DAYS = 14
 _MOST_RECORDS = 1000
 
 
-def log_at_a_glance(site: Site, caller: Caller) -> dict[str, Any]:
+def log_today(site: Site, caller: Caller) -> dict[str, Any]:
     """Denied accesses of the last days by day, the newest of them, and when the log was last verified."""
 
     def produce() -> dict[str, Any]:
@@ -41,11 +41,10 @@ def log_at_a_glance(site: Site, caller: Caller) -> dict[str, Any]:
 
 
 def capacity(site: Site, caller: Caller) -> dict[str, Any]:
-    """What the machine has, and what its guests take or would take."""
+    """What the machine has, and what running guests take of it."""
 
     def produce() -> dict[str, Any]:
-        guests = all_guests(site)
-        running = [guest for guest in guests if site.host.is_running(guest.id)]
+        running = [guest for guest in all_guests(site) if site.host.is_running(guest.id)]
         disk = shutil.disk_usage(site.settings.data_dir)
         return {
             "cpus": os.cpu_count() or 1,
@@ -54,9 +53,6 @@ def capacity(site: Site, caller: Caller) -> dict[str, Any]:
             "memory_running_bytes": sum(guest.memory_bytes for guest in running),
             "disk_bytes": disk.total,
             "disk_free_bytes": disk.free,
-            "disk_promised_bytes": sum(
-                disk.size_bytes for guest in guests for disk in disks_of(site, guest.id)
-            ),
         }
 
     return site.gate.read(Access(caller, Action.HOST_INSPECT, HOST), produce, view=_VIEW)
