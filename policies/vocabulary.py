@@ -27,6 +27,8 @@ class EntityType(StrEnum):
     POLICY_BUNDLE = "PolicyBundle"
     SESSION = "Session"
     HOST = "Host"
+    JOB = "Job"
+    FINDING = "Finding"
     SITE = "Site"  # the installation as a whole: lists and creations act on it
 
 
@@ -98,7 +100,11 @@ class Action(StrEnum):
 
     HOST_INSPECT = "host.inspect"
     FINDING_LIST = "finding.list"
+    FINDING_ACKNOWLEDGE = "finding.acknowledge"
+    FINDING_CLOSE = "finding.close"
     METRICS_READ = "metrics.read"
+
+    JOB_CANCEL = "job.cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,8 @@ _RECORD_PREFIX: Mapping[EntityType, str] = {
     EntityType.POLICY_BUNDLE: "policy",
     EntityType.SESSION: "session",
     EntityType.HOST: "host",
+    EntityType.JOB: "job",
+    EntityType.FINDING: "finding",
     EntityType.SITE: "site",
 }
 

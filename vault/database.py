@@ -1,6 +1,7 @@
 """The state database: what exists and what it should be, apart from the log and the keys (D10).
 
-SQLite in WAL mode with full durability. Times are stored as RFC 3339 text so that they come back aware.
+SQLite in WAL mode with full durability. Times are stored as RFC 3339 text so that they come back aware. A database of
+an older schema is brought to the present one when it is opened (`vault.migrations`).
 """
 
 from collections.abc import Iterator
@@ -16,9 +17,8 @@ from sqlalchemy.types import String, TypeDecorator
 from sqlmodel import Session, SQLModel, create_engine
 
 from vault.errors import HostFailure
+from vault.migrations import SCHEMA_VERSION, migrate
 
-#: Written to `PRAGMA user_version`; a database of another version is refused, not guessed at.
-SCHEMA_VERSION = 1
 #: How long one connection waits for another's write, in seconds.
 _BUSY_TIMEOUT_S = 10
 #: Connections kept open; the threads of requests and jobs take more for a moment, and wait for none.
@@ -47,13 +47,18 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Database:
-    """Opens the state database and hands out sessions; a failing storage becomes HostFailure."""
+    """Opens the state database and hands out sessions; a failing storage becomes HostFailure.
+
+    Whoever opens it holds the lock of the instance: an older schema is changed here.
+    """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         if not create and not path.is_file():
             raise HostFailure(f"The state database {path} is missing.", "Restore it from a backup.")
         if create:
             path.touch(mode=0o600)
+        else:
+            migrate(path)
         self._engine = _open(path)
         try:
             self._require_version(path, create=create)

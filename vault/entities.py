@@ -6,7 +6,7 @@ Called by the gate inside the resource's lock, so that a role revoked a moment a
 from policies.vocabulary import Entity, EntityRef, EntityType, Role
 from vault.database import Database
 from vault.gate import Access
-from vault.model import Account, Guest, LoginSession
+from vault.model import Account, Guest, Job, LoginSession
 
 SITE = EntityRef(EntityType.SITE, "site")
 KEY_STORE = EntityRef(EntityType.KEY_STORE, "keystore")
@@ -73,8 +73,12 @@ class EntityBuilder:
                 if guest is None:
                     return None
                 return guest_entity(ref.id, guest.labels, guest.owner)
-            if ref.type is EntityType.SESSION:
-                login = session.get(LoginSession, ref.id)
-                owner = () if login is None else (EntityRef(EntityType.ACCOUNT, login.account_id),)
+            if ref.type in {EntityType.SESSION, EntityType.JOB}:
+                owned: LoginSession | Job | None = (
+                    session.get(LoginSession, ref.id)
+                    if ref.type is EntityType.SESSION
+                    else session.get(Job, ref.id)
+                )
+                owner = () if owned is None else (EntityRef(EntityType.ACCOUNT, owned.account_id),)
                 return Entity(ref, parents=owner)
         return Entity(ref)

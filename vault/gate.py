@@ -49,6 +49,7 @@ class Caller:
         channel: `cli`, `web`, `api`, `local` or `daemon`.
         sealed_address: the caller's network address, sealed to the person's key (D3), base64.
         second_factor: whether the session proved a second factor.
+        job: id of the job that asks for them; None where they wait for the answer themselves.
     """
 
     principal: EntityRef
@@ -56,6 +57,7 @@ class Caller:
     session: str | None = None
     sealed_address: str | None = None
     second_factor: bool = False
+    job: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,10 @@ class RecordWriter(Protocol):
         """Return when the record is durable; raise LogUnavailable otherwise."""
 
 
+#: Told the caller and the id of a durable intent just before the act. What it raises is how the act ended.
+BeforeAct = Callable[[Caller, str], None]
+
+
 class Gate:
     """Lets one access through at a time for each resource, and remembers every one."""
 
@@ -127,6 +133,7 @@ class Gate:
         self._monotonic = monotonic
         self._log_timeout_s = log_timeout_s
         self._watchers: tuple[Callable[[Record, float], None], ...] = ()
+        self._before_act: BeforeAct | None = None
         self._stopped_by: str | None = None
         self._seen_reads: dict[tuple[str, ...], float] = {}
         self._seen_guard = threading.Lock()
@@ -151,6 +158,10 @@ class Gate:
     def replace_engine(self, engine: DecisionEngine) -> None:
         """Decide with another, already validated bundle from the next access on."""
         self._engine = engine
+
+    def before_act(self, told: BeforeAct) -> None:
+        """Tell somebody of every intent that is about to be acted on: jobs remember theirs, or hold it back."""
+        self._before_act = told
 
     def run(self, access: Access, act: Callable[[Permit], T]) -> T:
         """Let an access with an effect through the gate.
@@ -310,6 +321,8 @@ class Gate:
     def _act(self, access: Access, intent: str, act: Callable[[Permit], T]) -> T:
         permit = self._permit(access, intent)
         try:
+            if self._before_act is not None:
+                self._before_act(access.caller, intent)
             value = act(permit)
         except BaseException as error:
             if isinstance(error, StrongroomError):

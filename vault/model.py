@@ -122,29 +122,55 @@ class Disk(SQLModel, table=True):
 class JobState(StrEnum):
     """Where long work stands."""
 
+    WAITING = "waiting"  # for its turn, or for the key store to be unsealed
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+#: States that a job does not leave any more.
+ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
 class Job(SQLModel, table=True):
-    """Long work that a closed tab or terminal does not end."""
+    """Long work, described so that another run of the daemon can take it up (ADR 0013).
+
+    `action` says what kind of work it is; `arguments` say on what, and hold nothing secret. `caller` is who asked,
+    as `vault.jobs` writes it. Both are None in rows of schema 1. `revision` grows with each change.
+    """
 
     id: str = Field(default_factory=new_id, primary_key=True)
     account_id: str = Field(index=True)
     action: str
     subject: str
-    state: str = JobState.RUNNING
+    arguments: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
+    caller: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
+    state: str = JobState.WAITING
     percent: int = 0
     sentence: str = ""
+    done_count: int | None = None
+    total_count: int | None = None
+    #: How often it was begun; a stop in order does not count.
+    attempt: int = 0
+    #: The intent under which it acts; None until the gate has let it through.
+    intent: str | None = None
+    #: The account that asked for its end.
+    cancelled_by: str | None = None
+    revision: int = 0
     result: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Finding(SQLModel, table=True):
-    """Something a person must look at: what, since when, which record shows it, what to do."""
+    """Something a person must look at: what, since when, which record shows it, what to do.
+
+    It is open until it is closed: by itself, when a check sees that it is no more (`closed_by` is None then), or by a
+    person with a reason. In between a person may have said that they know. Their words stay in this table.
+    """
 
     id: str = Field(default_factory=new_id, primary_key=True)
     code: str = Field(index=True)
@@ -154,7 +180,14 @@ class Finding(SQLModel, table=True):
     remedy: str
     record: str | None = None
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    acknowledged_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    acknowledged_by: str | None = None
+    note: str | None = None
     closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    closed_by: str | None = None
+    reason: str | None = None
+    #: The finding that a person had closed although its cause still stood.
+    reopens: str | None = None
 
 
 class Report(SQLModel, table=True):

@@ -28,6 +28,7 @@ from vault.guests.ports import GuestHost
 from vault.guests.watchdog import start_watchdog
 from vault.jobs import Jobs
 from vault.keystore.client import KeyProcessClient
+from vault.operations.job_kinds import ending_of, job_kinds
 from vault.operations.outside import OutsideWatch
 from vault.operations.recovery import settle
 from vault.site import Site
@@ -98,13 +99,14 @@ def _begin(site: Site, foundation: Foundation) -> None:
         principal=str(RECOVERY),
         resource=str(SITE),
     )
-    site.jobs.fail_interrupted()
     foundation.journal.drain(site.gate.record)
     watch = OutsideWatch(site)
     watch.look_around()
     site.host.watch(watch.handle)
     daemon = Caller(DAEMON, "daemon")
     site.gate.run(Access(daemon, Action.SYSTEM_START, SITE), lambda permit: permit.note(sealed=True))
+    site.gate.before_act(site.jobs.note_intent)
+    site.jobs.open(job_kinds(site), lambda intent: ending_of(site, intent), sealed=site.keys.status().sealed)
     site.closers.append(lambda: _end(site))
 
 

@@ -34,7 +34,7 @@ def status(site: Site) -> dict[str, Any]:
 
 
 def unseal(site: Site, caller: Caller, passphrase: bytearray) -> dict[str, Any]:
-    """Open the key store; guests that are marked so then start, in order, in the background.
+    """Open the key store; jobs that wait for it begin, and guests that are marked so start, in the background.
 
     Args:
         passphrase: wiped here.
@@ -48,6 +48,7 @@ def unseal(site: Site, caller: Caller, passphrase: bytearray) -> dict[str, Any]:
 
     with SecretBytes(passphrase):  # wiped also when the policy refuses and `act` is never called
         site.gate.run(Access(caller, Action.KEYSTORE_UNSEAL, KEY_STORE), act)
+    site.jobs.unsealed()
     starting = threading.Thread(target=start_marked_guests, args=(site,), name="autostart", daemon=True)
     starting.start()
     site.closers.append(starting.join)  # no start goes on while the parts it needs are closed

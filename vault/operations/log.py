@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from vault.child_process import run_child
 from vault.entities import LOG
 from vault.errors import BadInput, IntegrityFailure, NotFound
 from vault.gate import Access, Caller
-from vault.jobs import Progress
+from vault.jobs import Progress, tell_counts
 from vault.model import new_id
 from vault.operations.policy import policy_text
 from vault.permit import Permit
@@ -138,21 +139,33 @@ def export_log(site: Site, caller: Caller, progress: Progress) -> dict[str, Any]
             site.settings.log_db,
             target,
             as_tar=True,
-            progress=lambda done, of: progress(
-                10 + done * 80 // max(of, 1), f"Wrote {done} of {of} records."
+            progress=lambda done, of: tell_counts(
+                progress, 10 + done * 80 // max(of, 1), "Writing the records.", done, of
             ),
         )
         with target.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         permit.note(export=export_id, records=made.head.size, sha256=digest)
-        return {
-            "id": export_id,
-            "records": made.head.size,
-            "sha256": digest,
-            "size_bytes": target.stat().st_size,
-        }
+        return exported(site, permit.facts)
 
     return site.gate.run(Access(caller, Action.LOG_EXPORT, LOG), act)
+
+
+def exported(site: Site, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """An export as people and programs see it, from what its outcome says.
+
+    Raises:
+        NotFound: it has been removed.
+    """
+    target = site.settings.data_dir / "exports" / f"log-{facts['export']}.tar"
+    if not target.is_file():
+        raise NotFound("There is no such export.", "Make one with `strongroom audit export`.")
+    return {
+        "id": facts["export"],
+        "records": facts["records"],
+        "sha256": facts["sha256"],
+        "size_bytes": target.stat().st_size,
+    }
 
 
 def export_file(site: Site, caller: Caller, export_id: str) -> Path:

@@ -3,15 +3,14 @@
 import base64
 import binascii
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from apiflask import APIBlueprint
 from flask import Response, request, send_file
 
 from policies.vocabulary import Action
-from vault.jobs import Progress
-from vault.operations import guest_create, guest_delete, guest_inside, guest_list, guest_run
+from vault.operations import guest_delete, guest_inside, guest_list
 from web import long_work
 from web.api.inputs import ExecRequest, FilePath, FileTarget, GuestRequest, StopRequest, ViewQuery
 from web.errors import Malformed
@@ -36,11 +35,7 @@ def list_guests(asked: ViewQuery) -> dict[str, Any]:
 @routes.input(GuestRequest, arg_name="asked")
 def create_guest(asked: GuestRequest) -> Started:
     """Create a guest: a job."""
-    here, who = site(), caller()
-    new = guest_create.NewGuest(**asked.model_dump())
-    return _accepted(
-        Action.GUEST_CREATE, asked.name, lambda progress: guest_create.create_guest(here, who, new, progress)
-    )
+    return _accepted(Action.GUEST_CREATE, asked.name, asked.model_dump())
 
 
 @routes.get("/<name>")
@@ -59,24 +54,14 @@ def delete_guest(name: str) -> dict[str, Any]:
 @routes.post("/<name>/start")
 def start_guest(name: str) -> Started:
     """Start a guest: a job."""
-    here, who = site(), caller()
-    return _accepted(
-        Action.GUEST_START, name, lambda progress: guest_run.start_guest(here, who, name, progress)
-    )
+    return _accepted(Action.GUEST_START, name, {"name": name})
 
 
 @routes.post("/<name>/stop")
 @routes.input(StopRequest, arg_name="asked")
 def stop_guest(name: str, asked: StopRequest) -> Started:
     """Stop a guest; with force its power is cut when the time is over: a job."""
-    here, who = site(), caller()
-    return _accepted(
-        Action.GUEST_STOP,
-        name,
-        lambda progress: guest_run.stop_guest(
-            here, who, name, force=asked.force, timeout_s=asked.timeout_s, progress=progress
-        ),
-    )
+    return _accepted(Action.GUEST_STOP, name, {"name": name, **asked.model_dump()})
 
 
 @routes.post("/<name>/exec")
@@ -120,5 +105,5 @@ def copy_out(name: str, asked: FilePath) -> Response:
     )
 
 
-def _accepted(action: Action, subject: str, work: Callable[[Progress], Mapping[str, Any]]) -> Started:
-    return long_work.view(long_work.start(action, subject, work)), 202
+def _accepted(action: Action, subject: str, arguments: Mapping[str, Any]) -> Started:
+    return long_work.view(long_work.start(action, subject, arguments)), 202

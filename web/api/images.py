@@ -1,6 +1,5 @@
 """Images that guests are made from."""
 
-from pathlib import Path
 from typing import Any
 
 from apiflask import APIBlueprint
@@ -25,26 +24,14 @@ def list_images() -> dict[str, Any]:
 @routes.input(ImageName, arg_name="asked")
 def build_image(asked: ImageName) -> tuple[dict[str, Any], int]:
     """Build an image from its distribution's archive: a job."""
-    here, who = site(), caller()
-    job = long_work.start(
-        Action.IMAGE_BUILD, asked.name, lambda progress: images.build_image(here, who, asked.name, progress)
-    )
-    return long_work.view(job), 202
+    return long_work.view(long_work.start(Action.IMAGE_BUILD, asked.name, {"name": asked.name})), 202
 
 
 @routes.post("/import")
 @routes.input(ImageImport, arg_name="asked")
 def import_image(asked: ImageImport) -> tuple[dict[str, Any], int]:
     """Import a disk image that lies on the daemon's machine: a job."""
-    here, who = site(), caller()
-    job = long_work.start(
-        Action.IMAGE_IMPORT,
-        asked.name,
-        lambda progress: images.import_image(
-            here, who, asked.name, Path(asked.path), asked.sha256, asked.format, progress
-        ),
-    )
-    return long_work.view(job), 202
+    return long_work.view(long_work.start(Action.IMAGE_IMPORT, asked.name, asked.model_dump())), 202
 
 
 @routes.post("/<name>/verify")

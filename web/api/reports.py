@@ -25,14 +25,7 @@ def list_reports() -> dict[str, Any]:
 @routes.input(ReportRequest, arg_name="asked")
 def create_report(asked: ReportRequest) -> tuple[dict[str, Any], int]:
     """Make a report on a period: a job."""
-    here, who = site(), caller()
-    job = long_work.start(
-        Action.REPORT_CREATE,
-        asked.framework,
-        lambda progress: reports.create_report(
-            here, who, asked.framework, asked.since, asked.until, progress
-        ),
-    )
+    job = long_work.start(Action.REPORT_CREATE, asked.framework, asked.model_dump(mode="json"))
     return long_work.view(job), 202
 
 

@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
+from policies.errors import ExitCode
 from web.cli.client import part
-from web.cli.failure import CommandFailed
+from web.cli.failure import CommandFailed, failed
 from web.cli.invocation import current
 from web.cli.output import print_facts, print_line, print_table
 from web.cli.quantities import write_time
-from web.cli.waiting import finish
+from web.cli.waiting import ended, finish
 
 jobs = typer.Typer(help="Long work that goes on by itself.", no_args_is_help=False)
 findings = typer.Typer(help="What a person must look at.", no_args_is_help=False)
@@ -59,7 +60,9 @@ def show(context: typer.Context, job_id: JobId) -> None:
                 ("Action", f"{job['action']} {job['subject']}"),
                 ("State", job["state"]),
                 ("How far", f"{job['percent']} % {job['sentence']}"),
-                ("Started", write_time(job["created_at"])),
+                ("Asked", write_time(job["created_at"])),
+                ("Begun", write_time(job["started_at"]) if job["started_at"] else None),
+                ("Attempt", job["attempt"] if job["attempt"] > 1 else None),
                 ("Ended", write_time(job["ended_at"]) if job["ended_at"] else None),
                 ("Error", job["error"]["message"] if job["error"] else None),
             ]
@@ -73,10 +76,35 @@ def wait(context: typer.Context, job_id: JobId) -> None:
     invocation = current(context)
     client = invocation.logged_in()
     job = client.get(f"/jobs/{part(job_id)}")
-    if job["state"] == "failed":
+    if job["error"]:
         raise CommandFailed(job["error"])
     result = finish(client, job, f"{job['action']} {job['subject']}")
     invocation.show(result, lambda: print_line("Done."))
+
+
+@jobs.command("cancel")
+def cancel(
+    context: typer.Context,
+    *,
+    job_id: JobId,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait until it has ended.")] = False,
+) -> None:
+    """Cancel a job where that is safe; what it had begun is taken back."""
+    invocation = current(context)
+    client = invocation.logged_in()
+    job = client.post(f"/jobs/{part(job_id)}/cancel")
+    if no_wait:
+        invocation.show(job, lambda: print_line("It is being cancelled."))
+        return
+    job = ended(client, job, f"Cancelling {job['action']} {job['subject']}")
+    if job["state"] != "cancelled":
+        raise failed(
+            "job.not_cancellable",
+            f"The job had ended ({job['state']}) before it could be cancelled.",
+            f"See `strongroom job show {job['id']}`.",
+            ExitCode.CONFLICT,
+        )
+    invocation.show(job, lambda: print_line("It is cancelled; what it had begun was taken back."))
 
 
 @findings.command("list")

@@ -1,10 +1,13 @@
-"""Waiting for long work, with a progress bar on a terminal and plain lines elsewhere; Ctrl-C leaves the job running."""
+"""Waiting for long work, with a progress bar on a terminal and plain lines elsewhere.
+
+Ctrl-C leaves the job running. A daemon that is restarted is waited for: it takes its jobs up again.
+"""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,11 +18,14 @@ from web.cli.failure import AnswerLost, CommandFailed, DaemonUnreachable, failed
 from web.cli.invocation import Invocation
 from web.cli.output import print_line
 
-_RECONNECTS: Final = 5
+#: How long a daemon may be away before nobody waits for it any more.
+AWAY_S: Final = 90.0
 _BETWEEN_S: Final = 1.0
+_ENDED: Final = frozenset({"done", "failed", "cancelled"})
 #: What takes no longer needs no lines of progress: what is refused at once is then one sentence.
 _QUIET_S: Final = 2.0
 Show = Callable[[int, str], None]
+T = TypeVar("T")
 
 
 def finish(client: Client, job: dict[str, Any], what: str) -> dict[str, Any]:
@@ -30,11 +36,25 @@ def finish(client: Client, job: dict[str, Any], what: str) -> dict[str, Any]:
         what: what is being done, for the progress bar.
 
     Raises:
-        CommandFailed: the job failed, or somebody pressed Ctrl-C; the job then goes on.
+        CommandFailed: the job failed or was cancelled; or somebody pressed Ctrl-C, or the daemon stayed away: the job
+            then goes on, and the sentence says how to find it.
+    """
+    end = ended(client, job, what)
+    if end["state"] != "done":
+        raise CommandFailed(end["error"])
+    result: dict[str, Any] = end["result"] or {}
+    return result
+
+
+def ended(client: Client, job: dict[str, Any], what: str) -> dict[str, Any]:
+    """Wait for a job and return it, however it ended.
+
+    Raises:
+        CommandFailed: somebody pressed Ctrl-C, or the daemon stayed away.
     """
     try:
         with progress(what) as show:
-            ended = _follow(client, job, show)
+            return _follow(client, job, show)
     except KeyboardInterrupt:
         raise failed(
             "interrupted",
@@ -42,10 +62,6 @@ def finish(client: Client, job: dict[str, Any], what: str) -> dict[str, Any]:
             f"See how it ends with `strongroom job wait {job['id']}`.",
             ExitCode.UNEXPECTED,
         ) from None
-    if ended["state"] != "done":
-        raise CommandFailed(ended["error"])
-    result: dict[str, Any] = ended["result"] or {}
-    return result
 
 
 def started(invocation: Invocation, job: dict[str, Any]) -> None:
@@ -88,19 +104,57 @@ def progress(what: str) -> Iterator[Show]:
     yield plain
 
 
-def _follow(client: Client, job: dict[str, Any], show: Show) -> dict[str, Any]:
-    lost = 0
+def ask_again(ask: Callable[[], T], show: Show, gone: CommandFailed) -> T:
+    """Ask a daemon that may be on its way back, until it answers.
+
+    Args:
+        ask: what is asked; asking twice must do no harm.
+        show: told that the daemon is waited for.
+        gone: raised when it stays away.
+    """
+    until = None
     while True:
         try:
-            for seen in client.events(f"/jobs/{part(job['id'])}/events"):
-                job = seen
-                show(job["percent"], job["sentence"])
-            lost = 0
-        except (AnswerLost, DaemonUnreachable):
-            # The daemon may be on its way back: its jobs are remembered.
-            lost += 1
-            if lost > _RECONNECTS:
+            return ask()
+        except (AnswerLost, DaemonUnreachable) as error:
+            now = time.monotonic()
+            until = until or now + AWAY_S
+            if now >= until:
+                raise gone from error
+            show(0, f"The daemon does not answer; waiting for it for {until - now:.0f} seconds more.")
+            time.sleep(_BETWEEN_S)
+
+
+def _follow(client: Client, job: dict[str, Any], show: Show) -> dict[str, Any]:
+    seen = job
+    gone = failed(
+        "daemon.unreachable",
+        f"The daemon stays away, so nobody waits any longer; job {job['id']} is remembered.",
+        f"Once the daemon runs again, see how it ends with `strongroom job wait {job['id']}`.",
+        ExitCode.UNEXPECTED,
+    )
+
+    def show_on(percent: int, sentence: str) -> None:
+        show(max(percent, seen["percent"]), sentence)
+
+    def follow() -> None:
+        nonlocal seen
+        is_new = True
+        try:
+            for told in client.events(f"/jobs/{part(job['id'])}/events"):
+                seen, is_new = told, False
+                show(seen["percent"], _sentence(seen))
+        except AnswerLost:
+            if is_new:
                 raise
-        if job["state"] != "running":
-            return job
-        time.sleep(_BETWEEN_S if lost else 0)
+            time.sleep(_BETWEEN_S)  # it answered, so the time for which it may be away begins anew
+
+    while seen["state"] not in _ENDED:
+        ask_again(follow, show_on, gone)
+    return seen
+
+
+def _sentence(job: dict[str, Any]) -> str:
+    counts = job.get("counts")
+    counted = f" ({counts['done']} of {counts['total']})" if counts else ""
+    return f"{job['sentence'].rstrip('.')}{counted}." if counted else str(job["sentence"])

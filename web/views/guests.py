@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from policies.vocabulary import Action
 from vault.entities import guest_ref
-from vault.operations import findings, guest_delete, guest_list, guest_run, images, keys, keystore, log
+from vault.operations import findings, guest_delete, guest_list, images, keys, keystore, log
 from web import long_work
 from web.guard import caller
 from web.site import site
@@ -56,26 +56,17 @@ def show(name: str) -> str:
 @routes.post("/<name>/start")
 def start(name: str) -> Response:
     """Start a guest, then show how far that is."""
-    here, who = site(), caller()
-    job = long_work.start(
-        Action.GUEST_START, name, lambda progress: guest_run.start_guest(here, who, name, progress)
-    )
+    job = long_work.start(Action.GUEST_START, name, {"name": name})
     return redirect(url_for("pages.jobs.show", job_id=job.id), 303)
 
 
 @routes.post("/<name>/stop")
 def stop(name: str) -> Response:
     """Stop a guest, then show how far that is."""
-    here, who, force = site(), caller(), request.form.get("force") == "yes"
+    force = request.form.get("force") == "yes"
     # By force means at once: whoever presses that button has waited already.
     patience_s = 0.0 if force else _STOP_S
-    job = long_work.start(
-        Action.GUEST_STOP,
-        name,
-        lambda progress: guest_run.stop_guest(
-            here, who, name, force=force, timeout_s=patience_s, progress=progress
-        ),
-    )
+    job = long_work.start(Action.GUEST_STOP, name, {"name": name, "force": force, "timeout_s": patience_s})
     return redirect(url_for("pages.jobs.show", job_id=job.id), 303)
 
 

@@ -11,7 +11,7 @@ from flask import Response, render_template, request, stream_with_context, url_f
 
 from vault.model import Job, JobState
 from web import long_work
-from web.api.jobs import STILL_AT_IT, changes
+from web.api.jobs import RETRY, STILL_AT_IT, changes
 from web.guard import caller
 from web.site import site, stopping
 from web.views import people
@@ -56,20 +56,22 @@ def show(job_id: str) -> str:
 def follow(job_id: str) -> Response:
     """Follow a job: `progress` carries the changing piece of its page, `ended` says that nothing more comes."""
     job = long_work.visible(job_id)
-    stream = stream_with_context(_pieces(changes(site().jobs, job, stopping())))
+    known = request.headers.get("Last-Event-ID", "")
+    stream = stream_with_context(_pieces(changes(site().jobs, job, stopping(), known)))
     return Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 def _pieces(seen: Iterator[Job | None]) -> Iterator[str]:
     last: Job | None = None
+    yield RETRY
     for job in seen:
         if job is None:
             yield STILL_AT_IT
             continue
         last = job
         piece = render_template("job_live.html", job=long_work.view(job))
-        yield _event("progress", piece)
-    if last is not None and last.state != JobState.RUNNING:
+        yield f"id: {job.revision}\n{_event('progress', piece)}"
+    if last is not None and long_work.has_ended(last):
         yield _event("ended", "")
 
 

@@ -4,7 +4,7 @@ What the form checks is said in the sentences of the operation itself, which che
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from apiflask import APIBlueprint
@@ -138,11 +138,7 @@ def create() -> AnyResponse:
         except (PolicyDenied, ApprovalNeeded) as refusal:
             return _again(typed, listed, 403, refusal)
         return redirect(url_for("pages.guests.show", name=new.name), 303)
-    job = long_work.start(
-        Action.GUEST_CREATE,
-        new.name,
-        lambda progress: guest_create.create_guest(here, who, new, progress),
-    )
+    job = long_work.start(Action.GUEST_CREATE, new.name, asdict(new))
     return redirect(url_for("pages.jobs.show", job_id=job.id), 303)
 
 

@@ -31,6 +31,8 @@ RESOURCES = {
     "host": "host.inspect",
     "another-account": "account.create account.disable account.password token.create token.list token.revoke",
     "another-session": "session.end",
+    "another-job": "job.cancel",
+    "finding": "finding.acknowledge finding.close",
     "pci-report": "report.download",
     "site": "system.init system.start system.stop system.recover session.login account.list "
     "guest.list finding.list metrics.read image.list image.build image.import key.list policy.list policy.check "
@@ -51,7 +53,7 @@ def entity(name: str) -> Entity:
         return Entity(ref(name), {"active": member.get("active", True)}, roles)
     if kind is EntityType.GUEST:
         return Entity(ref(name), {"labels": member["labels"], "owner": "olga"})
-    if kind is EntityType.SESSION:
+    if kind in {EntityType.SESSION, EntityType.JOB}:
         return Entity(ref(name), {}, (ref(member["account"]),))
     return Entity(ref(name))
 

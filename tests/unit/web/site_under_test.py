@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from argon2 import PasswordHasher
 
 from audit.log.database import create_database
 from audit.log.query import LogQuery
 from audit.log.signing_key import LogKey
-from policies.vocabulary import EntityRef, Role
+from policies.vocabulary import Action, EntityRef, Role
 from tests.fakes.keystore import FakeKeyService
 from vault.config import Settings
 from vault.database import Database
@@ -21,12 +22,15 @@ from vault.disks.images.store import ImageStore
 from vault.disks.ram_dir import RamDir
 from vault.findings import Findings
 from vault.foundation import open_foundation
+from vault.gate import Caller
 from vault.guests.accelerator import AcceleratorFinder
 from vault.guests.domain_xml import DomainPlan
 from vault.guests.ports import ActiveDomain, DomainEvent, ExecResult, GuestStats, HypervisorVersions
-from vault.jobs import Jobs
+from vault.identity.accounts import account_ref
+from vault.jobs import Jobs, Kind, Progress
 from vault.keystore.secret import DiskPassphrase
-from vault.model import Account, Guest, GuestState
+from vault.model import Account, Guest, GuestState, Job
+from vault.operations.job_kinds import ending_of, job_kinds
 from vault.permit import Permit
 from vault.site import Site
 from vault.tls import make_certificate
@@ -148,8 +152,25 @@ def open_test_site(folder: Path) -> Site:
         disks=DiskFormatter(settings.cache_dir / "templates", memory),
         accelerators=AcceleratorFinder("tcg", settings.cache_dir),
     )
+    site.gate.before_act(site.jobs.note_intent)
+    site.jobs.open(job_kinds(site), lambda intent: ending_of(site, intent), sealed=True)
     site.closers += [foundation.close, reader.close, site.jobs.close]
     return site
+
+
+def start_work(
+    site: Site,
+    work: Callable[[Progress], Mapping[str, Any]],
+    *,
+    name: str = "olga-operator",
+    action: Action = Action.GUEST_START,
+    subject: str = "web-1",
+    cancellable: bool = False,
+) -> Job:
+    """Start a job of somebody whose work is `work`, whatever its kind usually does."""
+    kind = Kind(lambda _caller, _given, progress: work(progress), cancellable=cancellable)
+    site.jobs._kinds = {**site.jobs._kinds, action: kind}
+    return site.jobs.start(Caller(account_ref(f"id-{name}"), "api"), action, subject, {})
 
 
 def _memory(settings: Settings) -> RamDir:

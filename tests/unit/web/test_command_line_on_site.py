@@ -8,8 +8,9 @@ import httpx
 import pytest
 from flask import Flask
 
+from policies.vocabulary import Action
 from tests.unit.web.fake_daemon import CommandLine
-from tests.unit.web.site_under_test import PASSPHRASE, PASSWORD
+from tests.unit.web.site_under_test import PASSPHRASE, PASSWORD, start_work
 from vault.site import Site
 
 
@@ -143,7 +144,7 @@ def test_accounts_tokens_and_a_service(people: CommandLine, secret: Callable[[st
 
 def test_log_policies_keys_jobs_and_findings_print_and_are_json(site: Site, people: CommandLine) -> None:
     site.findings.open("x.y", severity="high", resource="host", sentence="A thing.", remedy="Mend it.")
-    site.jobs.start("id-anna-auditor", "log.verify", "log", lambda _progress: {"holds": True})
+    start_work(site, lambda _progress: {"holds": True}, name="anna-auditor", action=Action.LOG_VERIFY)
     for arguments in (
         ["audit", "list", "--limit", "3"],
         ["audit", "list", "--kind", "access", "--since", "2020-01-01"],
@@ -189,7 +190,7 @@ def test_a_job_that_failed_fails_whoever_waits_for_it(site: Site, people: Comman
         site.images.get("nowhere")
         return {}
 
-    job = site.jobs.start("id-olga-operator", "guest.create", "web-1", work)
+    job = start_work(site, work, action=Action.GUEST_CREATE)
     first = people("job", "wait", job.id, "--as", "olga-operator", "--json")
     second = people("job", "wait", job.id, "--as", "olga-operator", "--json")
     assert first.code == second.code == 4

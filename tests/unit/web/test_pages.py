@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 import pytest
 from flask.testing import FlaskClient
 
-from policies.vocabulary import EntityRef, EntityType
-from tests.unit.web.site_under_test import PASSPHRASE, PASSWORD, PEOPLE
+from policies.vocabulary import Action, EntityRef, EntityType
+from tests.unit.web.site_under_test import PASSPHRASE, PASSWORD, PEOPLE, start_work
 from vault.gate import Caller
-from vault.model import Guest
+from vault.model import ENDED, Guest
 from vault.operations.keystore import unseal
 from vault.site import Site
 
@@ -117,9 +117,8 @@ def test_a_button_starts_a_job_and_leads_to_it(site: Site, anybody: FlaskClient)
     answer = browser.post("/guests/web-1/stop", data={"csrf_token": token}, headers=OWN)
     assert answer.status_code == 303
     job_id = answer.headers["Location"].removeprefix("/jobs/")
-    assert site.jobs.wait_for_change(job_id, (0, "Waiting for its turn.", "running"), 10)
-    while site.jobs.get(job_id).state == "running":
-        site.jobs.wait_for_change(job_id, (100, "", "running"), 0.2)
+    while (job := site.jobs.get(job_id)).state not in ENDED:
+        site.jobs.wait_for_change(job_id, job.revision, 0.2)
     page = browser.get(f"/jobs/{job_id}", headers=HTML).text
     assert "Done." in page
     assert 'href="/guests/web-1"' in page
@@ -183,7 +182,7 @@ def test_nothing_on_a_page_is_inline_and_every_form_carries_its_token(
     site.findings.open("x.y", severity="high", resource="host", sentence="A thing.", remedy="Mend it.")
     login = anybody.get("/login", headers=HTML).text
     browser = _enter(anybody, "ada-admin")
-    job = site.jobs.start("id-ada-admin", "image.build", "debian-12", lambda _progress: {})
+    job = start_work(site, lambda _progress: {}, name="ada-admin", action=Action.IMAGE_BUILD)
     pages = [
         login,
         *(
