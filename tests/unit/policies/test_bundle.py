@@ -40,7 +40,7 @@ def written(folder: Path, **files: bytes) -> Path:
 def test_the_shipped_bundle_loads_and_every_policy_has_its_own_id() -> None:
     ids = [policy.id for policy in shipped().policies]
     assert sorted(set(ids)) == ids
-    assert len(ids) == 23
+    assert len(ids) == 24
     assert set(shipped().files) == {SCHEMA_FILE, "base.cedar", "hipaa.cedar", "pci.cedar"}
 
 
