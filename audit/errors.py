@@ -61,6 +61,13 @@ class NoteInvalid(AuditError):
     exit_code = ExitCode.INTEGRITY
 
 
+class EpochInvalid(AuditError):
+    """A change of the log's epoch key that does not follow from the key before it."""
+
+    code = "epoch.invalid"
+    exit_code = ExitCode.INTEGRITY
+
+
 class RecordInvalid(AuditError):
     """A draft or stored bytes without the shape of a record."""
 

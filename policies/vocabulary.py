@@ -89,6 +89,7 @@ class Action(StrEnum):
     LOG_SHOW = "log.show"
     LOG_VERIFY = "log.verify"
     LOG_CHECKPOINT = "log.checkpoint"
+    LOG_EPOCH = "log.epoch"
     LOG_EXPORT = "log.export"
 
     POLICY_LIST = "policy.list"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from audit.log.epoch_key import EpochKeys
 from audit.log.signing_key import LogKey
 from audit.log.sqlite_store import SqliteLogStore
 from audit.log.writer import LogWriter
@@ -49,7 +50,7 @@ def open_foundation(settings: Settings) -> Foundation:
         raise NotFound(f"There is no site in {settings.data_dir}.", "Make one with `strongroom init`.")
     bundle = shipped()
     key = LogKey.load(settings.secrets_dir / "log.key")
-    log = LogWriter(SqliteLogStore(settings.log_db), HostClock(), key)
+    log = LogWriter(SqliteLogStore(settings.log_db), HostClock(), key, EpochKeys(settings.secrets_dir))
     try:
         log.add_bundle(bundle.digest, bundle.files)
         database = Database(settings.state_db)

@@ -147,7 +147,7 @@ def _write_files(log: LogQuery, staging: Path, target: Path, progress: Progress 
         for name, data in log.bundle(bundle).items():
             folder.write(f"policies/{bundle}/{name}", [data])
     folder.write("checkpoint", [note])
-    folder.write("epochs.jsonl", [])
+    folder.write("epochs.jsonl", _lines(log.epoch_records(head.size)))
     folder.write("log.vkey", [f"{log.vkey}\n".encode()])
     return ExportSummary(target, log.origin, head, folder.finish())
 

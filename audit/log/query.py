@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from audit.errors import LogDamaged, QueryInvalid, RecordNotFound
+from audit.log import epochs
 from audit.log.drafting import format_time
 from audit.log.read_only import ReadOnlyDatabase
 from audit.log.record import Kind, Record
@@ -21,6 +22,11 @@ MAX_PAGE = 1000
 
 #: Rows read at once where the log is walked.
 _CHUNK = 1000
+
+_EPOCH_RECORDS = """
+SELECT seq, bytes, hash FROM entry JOIN body USING (seq) JOIN leaf USING (seq)
+WHERE action = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT ?
+"""
 
 _SELECT = "SELECT bytes, hash FROM entry JOIN body USING (seq) JOIN leaf USING (seq)"
 
@@ -140,6 +146,14 @@ class LogQuery:
         for (note,) in self._database.rows("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1"):
             return _blob(note)
         return None
+
+    def epoch_records(self, end: int) -> Iterator[bytes]:
+        """The bytes of the records before number `end` that begin key epochs, in order."""
+        after = -1
+        while rows := self._database.rows(_EPOCH_RECORDS, epochs.ACTION, after, end, _CHUNK):
+            for seq, data, leaf in rows:
+                after = int(str(seq))
+                yield checked_record(data, leaf).bytes
 
     def by_id(self, record_id: str) -> Record:
         """The record with this id.

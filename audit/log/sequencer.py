@@ -8,9 +8,19 @@ from stored bytes before anything is written again; an intent nobody will act on
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from audit.errors import AuditError, LogDamaged, LogKeyRefused, LogRecovering, NoteInvalid, RecordInvalid
+from audit.errors import (
+    AuditError,
+    EpochInvalid,
+    LogDamaged,
+    LogKeyRefused,
+    LogRecovering,
+    NoteInvalid,
+    RecordInvalid,
+)
 from audit.log.checkpoint import Checkpoint
 from audit.log.drafting import Prepared, outcome_of, take_stamp
+from audit.log.epoch_key import EpochKeys
+from audit.log.epochs import Epoch
 from audit.log.merkle import Frontier, TreeHead, frontier_at
 from audit.log.note import VerifierKey
 from audit.log.record import Draft, Kind, Record
@@ -33,6 +43,7 @@ class _Memory:
     prev: str
     open_intents: dict[str, Record]
     bundles: set[str]
+    epoch: Epoch | None
     signed_size: int
     inputs: set[str] = field(default_factory=set)
 
@@ -58,14 +69,18 @@ class Sequencer:
         store: where the log is kept, open.
         clock: where time comes from.
         signer: the log's key; its name is the log's origin.
+        epoch_keys: the keys of its epochs; None for a log that has none, such as a small one in a test.
 
     Raises:
         LogDamaged: the stored tail, tree or checkpoint do not fit together.
-        LogKeyRefused: the key is not the one this log was begun with.
+        LogKeyRefused: a key is not the one that this log has.
     """
 
-    def __init__(self, store: LogStore, clock: Clock, signer: Signer) -> None:
+    def __init__(
+        self, store: LogStore, clock: Clock, signer: Signer, epoch_keys: EpochKeys | None = None
+    ) -> None:
         self._store = store
+        self._epoch_keys = epoch_keys
         self._clock = clock
         self._signer = signer
         self._key = VerifierKey.parse(signer.vkey)
@@ -155,12 +170,42 @@ class Sequencer:
         head = self.head
         if stored is not None and stored[0] == head.size:
             return stored[1]
-        note = Checkpoint(self._key.name, head).sign([self._signer])
+        note = Checkpoint(self._key.name, head).sign(self._signers())
         self.broken = True  # until the store says otherwise
         self._store.add_checkpoint(head.size, note)
         self.broken = False
         self._memory.signed_size = head.size
         return note
+
+    def begin_epoch(self) -> None:
+        """Let the next key epoch begin, and destroy the key of the present one; without epochs, do nothing.
+
+        Raises:
+            LogUnavailable: it could not be recorded, or the old key not destroyed; the epoch may have begun or not,
+                which the next write finds out.
+            LogKeyRefused: the new key could not be made.
+        """
+        keys = self._epoch_keys
+        if keys is None:
+            return
+        self._restore()
+        present = self._memory.epoch
+        number = 0 if present is None else present.number + 1
+        key = VerifierKey.parse(keys.prepare(self._key.name, number).vkey)
+        signer = self._signer if present is None else keys.present
+        epoch = Epoch.begin(self._key.name, number, self.head, key, signer)
+        plan = _Plan(self._memory.frontier.size, self._memory.prev)
+        self._place(plan, [Prepared(epoch.draft())])
+        self._write(plan)
+        self.broken = True  # until the keys have changed places too
+        keys.promote()
+        self.broken = False
+        self._memory.epoch = epoch
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """The present key epoch; None in a log without epochs."""
+        return self._memory.epoch
 
     def add_bundle(self, digest: str, files: dict[str, bytes]) -> None:
         """Store a policy bundle, unless it is stored already."""
@@ -266,20 +311,44 @@ class Sequencer:
     def _read(self) -> _Memory:
         """What the store holds, after checking that tail, tree and checkpoint fit together."""
         size = self._store.size()
-        return _Memory(
+        memory = _Memory(
             prev=check_tail(self._store, size),
             frontier=frontier_at(size, self._store.hashes),
             open_intents={record.id: record for record in self._store.open_intents()},
             bundles=set(self._store.bundles()),
+            epoch=self._epoch_at(size),
             signed_size=self._check_checkpoint(size),
         )
+        if self._epoch_keys is not None:
+            self._epoch_keys.settle(None if memory.epoch is None else memory.epoch.key)
+        elif memory.epoch is not None:
+            raise LogKeyRefused("This log has key epochs, and no epoch key was given.", "Restore its keys.")
+        return memory
+
+    def _epoch_at(self, size: int) -> Epoch | None:
+        """The key epoch that signs the tree of `size` records."""
+        record = self._store.epoch_record(size)
+        if record is None:
+            return None
+        try:
+            return Epoch.read(record.bytes)
+        except EpochInvalid as error:
+            raise LogDamaged(f"The log's key epochs are damaged: {error.message}") from error
+
+    def _signers(self) -> list[Signer]:
+        if self._epoch_keys is None:
+            return [self._signer]
+        return [self._signer, self._epoch_keys.present]
 
     def _check_checkpoint(self, size: int) -> int:
         stored = self._store.latest_checkpoint()
         if stored is None:
             return 0
+        epoch = self._epoch_at(stored[0])
         try:
-            checkpoint = Checkpoint.verify(stored[1], [self._key])
+            checkpoint = Checkpoint.verify(
+                stored[1], [self._key] if epoch is None else [self._key, epoch.key]
+            )
         except NoteInvalid as error:
             raise LogDamaged(f"The log's stored checkpoint is not valid: {error.message}") from error
         head = checkpoint.head

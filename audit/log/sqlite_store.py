@@ -5,6 +5,7 @@ from pathlib import Path
 from sqlite3 import Connection
 
 from audit.errors import LogDamaged
+from audit.log import epochs
 from audit.log.database import LogDatabase
 from audit.log.merkle import leaf_hash
 from audit.log.record import Kind, Record
@@ -12,6 +13,11 @@ from audit.log.store import Batch
 
 #: Rows handled at once where the whole log is walked.
 _CHUNK = 1000
+
+_EPOCH_RECORD = """
+SELECT bytes, hash FROM entry JOIN body USING (seq) JOIN leaf USING (seq)
+WHERE action = ? AND seq < ? ORDER BY seq DESC LIMIT 1
+"""
 
 _INSERT_ENTRY = """
 INSERT INTO entry (seq, id, kind, at, principal, action, resource, decision, intent)
@@ -84,6 +90,11 @@ class SqliteLogStore:
     def bundles(self) -> set[str]:
         """Digests of the stored policy bundles."""
         return {str(digest) for (digest,) in self._database.rows("SELECT DISTINCT digest FROM policies")}
+
+    def epoch_record(self, end: int) -> Record | None:
+        """The last record before number `end` that begins a key epoch, checked against its leaf."""
+        rows = self._database.rows(_EPOCH_RECORD, epochs.ACTION, end)
+        return checked_record(*rows[0]) if rows else None
 
     def latest_checkpoint(self) -> tuple[int, bytes] | None:
         """Size and signed note of the newest checkpoint."""

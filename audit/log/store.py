@@ -69,6 +69,9 @@ class LogStore(Protocol):
     def bundles(self) -> Collection[str]:
         """Digests of the stored policy bundles."""
 
+    def epoch_record(self, end: int) -> Record | None:
+        """The last record before number `end` that begins a key epoch, checked against its leaf."""
+
     def latest_checkpoint(self) -> tuple[int, bytes] | None:
         """Size and signed note of the newest checkpoint."""
 

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 from audit.errors import AuditError, LogUnavailable, RecordInvalid
 from audit.log.bundle_files import bundle_digest
 from audit.log.drafting import Prepared
+from audit.log.epoch_key import EpochKeys
+from audit.log.epochs import Epoch
 from audit.log.merkle import TreeHead
 from audit.log.record import Draft, Kind, Record
 from audit.log.sequencer import Sequencer
@@ -41,19 +43,30 @@ class LogWriter:
         store: where the log is kept, open; the writer closes it, also when it cannot begin.
         clock: where time comes from.
         signer: the log's key.
+        epoch_keys: the keys of the log's epochs; the next epoch begins now. None for a log without epochs.
         checkpoint_after_s: a checkpoint is signed at most this long after a record, in seconds.
+        epoch_after_s: a key epoch lasts this long, in seconds.
 
     Raises:
         LogDamaged: the stored tail, tree or checkpoint do not fit together.
-        LogKeyRefused: the key is not the one this log was begun with.
+        LogKeyRefused: a key is not the one that this log has.
+        LogUnavailable: the next key epoch could not begin.
     """
 
     def __init__(
-        self, store: LogStore, clock: Clock, signer: Signer, *, checkpoint_after_s: float = 1.0
+        self,
+        store: LogStore,
+        clock: Clock,
+        signer: Signer,
+        epoch_keys: EpochKeys | None = None,
+        *,
+        checkpoint_after_s: float = 1.0,
+        epoch_after_s: float = 3600.0,
     ) -> None:
         self._store = store
         try:
-            self._sequencer = Sequencer(store, clock, signer)
+            self._sequencer = Sequencer(store, clock, signer, epoch_keys)
+            self._sequencer.begin_epoch()
         except BaseException:
             store.close()
             raise
@@ -62,6 +75,8 @@ class LogWriter:
         self._closed = False
         self._close_failures: list[AuditError] = []
         self._sign_at_s: float | None = None  # of time.monotonic(); so is the next
+        self._epoch_after_s = epoch_after_s
+        self._epoch_at_s = None if epoch_keys is None else time.monotonic() + epoch_after_s
         self._retry_at_s: float | None = None
         self._failing = False  # so that the server's log tells of a fault once, not with every refused append
         self._in_hand: list[Request[Any]] = []
@@ -121,6 +136,11 @@ class LogWriter:
         """Whether intents are still refused."""
         return self._sequencer.recovering
 
+    @property
+    def epoch(self) -> Epoch | None:
+        """The present key epoch; None in a log without epochs."""
+        return self._sequencer.epoch
+
     def open_intents(self, timeout_s: float = 5.0) -> list[Record]:
         """The intents without outcome, oldest first."""
         return self._ask(Errand(lambda sequencer: sequencer.open_intents()), timeout_s)
@@ -169,7 +189,8 @@ class LogWriter:
     def _gather(self) -> tuple[list[Request[Any]], bool]:
         """Everything that waits, after waiting until something does or is due; and whether to go on."""
         requests: list[Request[Any]] = []
-        due_s = [each for each in (self._sign_at_s, self._retry_at_s) if each is not None]
+        dues = (self._sign_at_s, self._epoch_at_s, self._retry_at_s)
+        due_s = [each for each in dues if each is not None]
         with suppress(Empty):
             first = self._queue.get(timeout=max(0, min(due_s) - time.monotonic()) if due_s else None)
             while first is not None:
@@ -189,6 +210,7 @@ class LogWriter:
             self._commit([])
         needs_care = self._sequencer.owing or self._sequencer.broken
         self._retry_at_s = time.monotonic() + _RETRY_AFTER_S if needs_care else None
+        self._change_epoch_when_due()
         self._sign_when_due()
 
     def _commit(self, appends: Sequence[Append]) -> None:
@@ -236,6 +258,17 @@ class LogWriter:
             self._sign_at_s = time.monotonic() + _RETRY_AFTER_S
         else:
             self._sign_at_s = None
+
+    def _change_epoch_when_due(self) -> None:
+        if self._epoch_at_s is None or time.monotonic() < self._epoch_at_s:
+            return
+        try:
+            self._sequencer.begin_epoch()
+        except AuditError as error:
+            self._tell_failure(error)
+            self._epoch_at_s = time.monotonic() + _RETRY_AFTER_S
+        else:
+            self._epoch_at_s = time.monotonic() + self._epoch_after_s
 
     def _finish(self) -> None:
         for last_work in (self._settle_and_sign, self._store.close):

@@ -1,7 +1,8 @@
 """Who signed: the log's key, the checkpoint, and what a trust file demands."""
 
-from audit.errors import NoteInvalid
+from audit.errors import EpochInvalid, NoteInvalid
 from audit.log.checkpoint import Checkpoint
+from audit.log.epochs import EpochChain
 from audit.log.merkle import TreeHead
 from audit.log.note import VerifierKey
 from audit.verify.report import Findings
@@ -39,9 +40,16 @@ def check_key(findings: Findings, trust: Trust, untrusted_vkey: bytes | None) ->
 
 
 def check_checkpoint(
-    findings: Findings, trust: Trust, key: VerifierKey | None, untrusted_note: bytes | None
+    findings: Findings,
+    trust: Trust,
+    key: VerifierKey | None,
+    untrusted_note: bytes | None,
+    epochs: EpochChain | None = None,
 ) -> TreeHead | None:
-    """Check the checkpoint's signature and origin.
+    """Check the checkpoint's signatures and origin.
+
+    Args:
+        epochs: the log's key epochs, where it has them: then the key of the checkpoint's epoch must have signed too.
 
     Returns:
         The signed size and root; None when there is none to believe.
@@ -56,7 +64,12 @@ def check_checkpoint(
         return None
     try:
         checkpoint = Checkpoint.verify(untrusted_note, [key])
-    except NoteInvalid as error:
+        signers = [key]
+        if epochs is not None:
+            # Only the epoch of that size will do: a later key may not speak of what was before it.
+            signers.append(epochs.signer_of(checkpoint.head.size))
+            Checkpoint.verify(untrusted_note, signers)
+    except (NoteInvalid, EpochInvalid) as error:
         findings.fail("checkpoint", "checkpoint.invalid", f"The checkpoint is not valid. {error.message}")
         return None
     findings.checkpoint = checkpoint
@@ -67,7 +80,7 @@ def check_checkpoint(
         return None
     findings.hold(
         "checkpoint",
-        f"{key.name} signed the checkpoint over {checkpoint.head.size} records, "
+        f"{' and '.join(each.name for each in signers)} signed the checkpoint over {checkpoint.head.size} records, "
         f"root {checkpoint.head.root.hex()}.",
     )
     return checkpoint.head

@@ -4,6 +4,7 @@ Bytes are hashed as they are stored (D4). When a link does not fit, its neighbou
 one: a record that its successor still points at was not changed.
 """
 
+import sys
 from binascii import hexlify
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ _RECENT = 1024
 #: Looks at a well-placed record's fields: number, fields. May raise BadRecord.
 Examine = Callable[[int, Match[bytes]], None]
 
+#: Told the tree and its last record's bytes when a marked size is reached.
+AtMark = Callable[[TreeHead, bytes], None]
+
 
 @dataclass(frozen=True, slots=True)
 class _Suspect:
@@ -39,13 +43,23 @@ class Chain:
     Args:
         examine: looks at each record's fields. None leaves out all that needs them and is several times faster:
             then bytes, links, root and signature are checked, and nothing else.
-        watch: a size at which the tree's root is wanted.
+        watch: size of the signed tree, whose root is wanted.
+        marks: further sizes at which the tree is wanted, rising.
+        at_mark: told of each when it is reached.
     """
 
-    def __init__(self, examine: Examine | None, watch: int | None = None) -> None:
+    def __init__(
+        self,
+        examine: Examine | None,
+        watch: int | None = None,
+        marks: Sequence[int] = (),
+        at_mark: AtMark | None = None,
+    ) -> None:
         self.size = 0
         self._examine = examine
         self._watch = watch
+        self._marks = deque(marks)
+        self._at_mark = at_mark
         self._watched: tuple[TreeHead, bytes] | None = None
         self._frontier = Frontier()  # of all leaves but the last, which may turn out to be in doubt
         self._last_leaf = b""
@@ -69,21 +83,12 @@ class Chain:
         Raises:
             BadRecord: one is not what it should be.
         """
-        if self._suspect is not None and lines:
-            raise self._blame(self._suspect, _prev_of(lines[0]) == self._suspect.leaf)
-        if self._watch is not None and self.size < self._watch < self.size + len(lines):
-            split = self._watch - self.size
-            return self.feed(lines[:split]) + self.feed(lines[split:])
         leaves: list[bytes] = []
-        try:
-            if self._examine is None:
-                self._hash(lines, leaves)
-            else:
-                self._look(lines, leaves, self._examine)
-        finally:
-            self._keep(lines, leaves)
-        if len(leaves) < len(lines):
-            self._judge(*lines[len(leaves) : len(leaves) + 2])
+        position = 0
+        while position < len(lines):
+            part = lines[position : position + self._until_stop()]
+            leaves += self._feed_part(part)
+            position += len(part)
         return leaves
 
     def finish(self, signed: TreeHead | None) -> None:
@@ -113,6 +118,30 @@ class Chain:
                 f"Record {seq} is not the one that was signed: it was changed, or the log written anew."
             )
             raise _bad(seq, _id_of(self._watched[1]), "log.not_signed", sentence)
+
+    def _until_stop(self) -> int:
+        """How many records may be taken at once, up to the next size at which the tree is wanted."""
+        while self._marks and self._marks[0] <= self.size:
+            self._marks.popleft()
+        stops = [self._marks[0] if self._marks else None, self._watch]
+        ahead = [stop - self.size for stop in stops if stop is not None and stop > self.size]
+        return min(ahead, default=sys.maxsize)
+
+    def _feed_part(self, lines: Sequence[bytes]) -> list[bytes]:
+        """Check records none of which but the last completes a wanted size."""
+        if self._suspect is not None:
+            raise self._blame(self._suspect, _prev_of(lines[0]) == self._suspect.leaf)
+        leaves: list[bytes] = []
+        try:
+            if self._examine is None:
+                self._hash(lines, leaves)
+            else:
+                self._look(lines, leaves, self._examine)
+        finally:
+            self._keep(lines, leaves)
+        if len(leaves) < len(lines):
+            self._judge(*lines[len(leaves) : len(leaves) + 2])
+        return leaves
 
     def _hash(self, lines: Sequence[bytes], leaves: list[bytes]) -> None:
         # Text in a record cannot hold a quotation mark, so these bytes stand nowhere but in their place.
@@ -147,6 +176,8 @@ class Chain:
         self._recent.extend(leaves)
         if self.size == self._watch:
             self._watched = (self.head(), self._last_line)
+        if self._at_mark is not None and self._marks and self.size == self._marks[0]:
+            self._at_mark(self.head(), self._last_line)
 
     def _judge(self, line: bytes, following: bytes | None = None) -> None:
         """The link of the next record does not fit: say which record is bad, or suspect it."""

@@ -12,6 +12,7 @@ from audit.log.merkle import TreeHead
 from audit.log.record import inputs_digest
 from audit.verify.authenticity import check_checkpoint, check_demands, check_key
 from audit.verify.chain import Chain
+from audit.verify.epochs import EpochCheck
 from audit.verify.files import REQUIRED, Damaged, ExportFiles, open_files
 from audit.verify.lines import BadLine, Lines
 from audit.verify.manifest import NAME as MANIFEST
@@ -79,8 +80,10 @@ class _Verification:
         if vkey is not None:
             vkey = vkey[:-1] if vkey.endswith(b"\n") else b""
         key = check_key(findings, self._trust, vkey)
-        # 3. The key signed a checkpoint of the right log.
-        signed = check_checkpoint(findings, self._trust, key, self._small("checkpoint"))
+        # 3. The epochs' keys follow from it; it and the present epoch's signed a checkpoint of the right log.
+        epochs = EpochCheck(findings, self._trust, key)
+        self._follow(epochs)
+        signed = check_checkpoint(findings, self._trust, key, self._small("checkpoint"), epochs.chain)
         # 4. Bundles and policy inputs by their recomputed digests.
         bundles = self._bundles()
         inputs = self._stack.enter_context(SortedRows(32))
@@ -91,20 +94,21 @@ class _Verification:
             findings.hold("fields", "NOT READ, as asked for: ids, outcomes, policies and their inputs.")
         # 5. Records: bytes, links, numbers, meaning; and the tree they make is the signed one.
         meaning = self._stack.enter_context(Meaning(bundles)) if fields else None
-        chain = Chain(meaning.examine if meaning else None, signed.size if signed else None)
+        chain = Chain(
+            meaning.examine if meaning else None,
+            signed.size if signed else None,
+            epochs.marks,
+            epochs.at_mark,
+        )
         whole = self._read_records(chain, signed, progress)
         findings.records = chain.size
+        epochs.conclude(chain.size, listed=meaning.epoch_records if meaning and whole else None)
         # 6. Across the records: ids, outcomes, inputs, bundles, clock.
         if meaning is not None:
             self._compare(meaning, inputs if readable else None, chain.size, whole=whole)
-        # 7. Key epochs are not in use yet, so nothing may claim one.
-        if self._small("epochs.jsonl"):
-            findings.fail(
-                "epochs", "epochs.unknown", "There are key epochs, which this version cannot verify."
-            )
-        # 8. What the trust file demands is here.
+        # 7. What the trust file demands is here.
         check_demands(findings, self._trust)
-        # 9. Each file is the one that the manifest lists.
+        # 8. Each file is the one that the manifest lists.
         check_manifest(findings, self._small(MANIFEST), self._files.names, self._digest_of)
 
     def _read_records(self, chain: Chain, signed: TreeHead | None, progress: Progress | None) -> bool:
@@ -151,6 +155,13 @@ class _Verification:
         except LookupError:
             findings.fail("inputs", "inputs.unnamed", "There are policy inputs that no record names.")
         meaning.report(findings, all_named=True)
+
+    def _follow(self, epochs: EpochCheck) -> None:
+        with self._lines("epochs.jsonl") as blocks:
+            try:
+                epochs.follow(line for lines in blocks for line in lines)
+            except BadLine:
+                self._findings.fail("epochs", "epoch.invalid", "epochs.jsonl is not made of lines.")
 
     def _read_inputs(self, inputs: SortedRows) -> bool:
         """Collect the digests of the policy inputs; tells whether all are readable."""

@@ -8,9 +8,11 @@ from contextlib import ExitStack
 from re import Match
 from typing import Self
 
+from audit.log import epochs
 from audit.verify.report import BadRecord, Findings, FirstBad
 from audit.verify.sorted_rows import SortedRows
 
+_EPOCH = epochs.ACTION.encode()
 _ID_BYTES = 16
 _DIGEST_BYTES = 32
 _SEQ_BYTES = 8
@@ -28,6 +30,8 @@ class Meaning:
     """
 
     def __init__(self, bundles: Collection[str], noted_inputs: int = 100_000) -> None:
+        #: How many records begin a key epoch.
+        self.epoch_records = 0
         self._bundles = frozenset(bundles)
         self._named_bundles: set[str] = set()
         self._open: dict[bytes, int] = {}
@@ -53,9 +57,10 @@ class Meaning:
         Raises:
             BadRecord: it contradicts an earlier one, or names a bundle that is not there.
         """
-        record_id, kind, intent, inputs, bundle, at = found.group(
-            "id", "kind", "intent", "inputs", "bundle", "at"
+        record_id, kind, intent, inputs, bundle, at, action = found.group(
+            "id", "kind", "intent", "inputs", "bundle", "at", "action"
         )
+        self.epoch_records += action == _EPOCH
         number = seq.to_bytes(_SEQ_BYTES)
         self._new_ids.append(bytes.fromhex(record_id.decode()) + number)
         if len(self._new_ids) == _ROWS:

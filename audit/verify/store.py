@@ -14,10 +14,12 @@ from typing import Any
 
 from audit.errors import NotAnExport, VerificationImpossible
 from audit.log.bundle_files import bundle_digest
+from audit.log.epochs import EpochChain
 from audit.log.merkle import Frontier, Node, TreeHead
 from audit.log.note import VerifierKey
 from audit.verify.authenticity import check_checkpoint, check_demands, check_key
 from audit.verify.chain import Chain, Examine
+from audit.verify.epochs import EpochCheck
 from audit.verify.meaning import Meaning
 from audit.verify.report import BadRecord, Findings, FirstBad, Progress, Report
 from audit.verify.trust import Trust
@@ -31,6 +33,8 @@ SELECT leaf.seq, leaf.hash, body.bytes,
        entry.id, entry.kind, entry.at, entry.principal, entry.action, entry.resource, entry.decision
 FROM leaf LEFT JOIN body USING (seq) LEFT JOIN entry USING (seq) ORDER BY leaf.seq
 """
+
+_EPOCHS = "SELECT bytes FROM entry JOIN body USING (seq) WHERE action = 'log.epoch' ORDER BY seq"
 
 _INDEXED = ("id", "kind", "at", "principal", "action", "resource", "decision")
 
@@ -92,15 +96,23 @@ class _Verification:
         # 1. The key, and whether anybody but the database vouches for it.
         vkey = self._value("SELECT value FROM meta WHERE name = 'vkey'")
         key = check_key(findings, self._trust, vkey.encode() if isinstance(vkey, str) else None)
-        # 2. The key signed a checkpoint of the right log.
-        signed = self._checkpoint(key)
+        # 2. The epochs' keys follow from it; it and the present epoch's signed a checkpoint of the right log.
+        epochs = EpochCheck(findings, self._trust, key)
+        epochs.follow(bytes(data) for rows in self._blocks(_EPOCHS) for (data,) in rows)
+        signed = self._checkpoint(key, epochs.chain)
         # 3. Bundles by their recomputed digests.
         bundles = self._bundles()
         # 4. Records: bytes, links, numbers, meaning; and the tree they make is the signed one.
         with Meaning(bundles) as meaning:
-            chain = Chain(self._examining(meaning) if fields else None, signed.size if signed else None)
+            chain = Chain(
+                self._examining(meaning) if fields else None,
+                signed.size if signed else None,
+                epochs.marks,
+                epochs.at_mark,
+            )
             whole = self._read_records(chain, signed, progress)
             findings.records = chain.size
+            epochs.conclude(chain.size, listed=meaning.epoch_records if fields and whole else None)
             # 5. Across the records: ids, outcomes, inputs, bundles, clock.
             if fields:
                 self._compare(meaning, chain.size, whole=whole)
@@ -111,12 +123,13 @@ class _Verification:
         # 7. What the trust file demands is here.
         check_demands(findings, self._trust)
 
-    def _checkpoint(self, key: VerifierKey | None) -> TreeHead | None:
+    def _checkpoint(self, key: VerifierKey | None, epochs: EpochChain | None) -> TreeHead | None:
         note = self._value("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1")
         if note is None and not self._size():
             self._findings.hold("checkpoint", "The log is empty, so there is nothing to sign.")
             return None
-        return check_checkpoint(self._findings, self._trust, key, note if isinstance(note, bytes) else None)
+        note = note if isinstance(note, bytes) else None
+        return check_checkpoint(self._findings, self._trust, key, note, epochs)
 
     def _bundles(self) -> set[str]:
         files: dict[str, dict[str, bytes]] = {}

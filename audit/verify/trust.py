@@ -11,7 +11,7 @@ from pathlib import Path
 from audit.errors import NoteInvalid, TrustInvalid
 from audit.log.note import VerifierKey
 
-_KNOWN = {"origin", "log_vkey", "witness_vkeys", "quorum", "timestamp_roots"}
+_KNOWN = {"origin", "log_vkey", "epoch_vkey", "witness_vkeys", "quorum", "timestamp_roots"}
 
 _MAX_FILE_BYTES = 1 << 20
 
@@ -23,16 +23,19 @@ class Trust:
     Attributes:
         origin: the log's identity.
         log_vkey: the log's verifier key.
+        epoch_vkey: the key of one of the log's epochs, best the first; then both signatures are demanded, and the
+            changes of keys from that epoch on cannot be made up by whoever steals later keys.
         demands: further protections it asks for, in words. This version makes none of them, so they are absent.
     """
 
     origin: str | None = None
     log_vkey: VerifierKey | None = None
+    epoch_vkey: VerifierKey | None = None
     demands: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> "Trust":
-        """Read a trust file: a JSON object with some of `origin, log_vkey, witness_vkeys, quorum, timestamp_roots`.
+        """Read a trust file: a JSON object with some of the members that `_KNOWN` names.
 
         Raises:
             TrustInvalid: it cannot be read as one, states nothing, or something unknown.
@@ -54,22 +57,30 @@ class Trust:
                 "A trust file is a JSON object that states what must be present.",
                 f"It may state: {', '.join(sorted(_KNOWN))}.",
             )
-        origin, vkey = untrusted.get("origin"), untrusted.get("log_vkey")
+        origin = untrusted.get("origin")
         witnesses, quorum = untrusted.get("witness_vkeys", []), untrusted.get("quorum", 0)
         roots = untrusted.get("timestamp_roots", [])
         if not (
             isinstance(origin, str | None)
-            and isinstance(vkey, str | None)
             and isinstance(witnesses, list)
             and isinstance(roots, list)
             and type(quorum) is int
             and 0 <= quorum <= max(len(witnesses), 0)
         ):
             raise TrustInvalid("The trust file states something in a form it does not have.")
-        try:
-            key = None if vkey is None else VerifierKey.parse(vkey)
-        except NoteInvalid as error:
-            raise TrustInvalid(f"The trust file's log_vkey cannot be used: {error.message}") from error
+        key, epoch_key = _key("log_vkey", untrusted), _key("epoch_vkey", untrusted)
         demands = [f"{max(quorum, 1)} of {len(witnesses)} witness signatures"] if witnesses else []
         demands += ["a timestamp"] if roots else []
-        return cls(origin, key, tuple(demands))
+        return cls(origin, key, epoch_key, tuple(demands))
+
+
+def _key(name: str, untrusted: dict[str, object]) -> VerifierKey | None:
+    written = untrusted.get(name)
+    if written is None:
+        return None
+    try:
+        if not isinstance(written, str):
+            raise NoteInvalid("It is not text.")
+        return VerifierKey.parse(written)
+    except NoteInvalid as error:
+        raise TrustInvalid(f"The trust file's {name} cannot be used: {error.message}") from error

@@ -86,7 +86,7 @@ def _init(settings: Settings, admin_name: str, admin_password: str, passphrase: 
         Database(making.state_db, create=True).close()
         (part / "config.toml").write_text(written_settings(settings), encoding="utf-8")
         (part / "config.toml").chmod(_SETTINGS_MODE)
-        account_id = _fill(making, admin_name, admin_password, passphrase)
+        account_id, epoch_vkey = _fill(making, admin_name, admin_password, passphrase)
         if store is not None:
             _give_name(making.keystore_dir, store)
         _give_name(part, target)
@@ -102,14 +102,21 @@ def _init(settings: Settings, admin_name: str, admin_password: str, passphrase: 
         "data_dir": str(target),
         "origin": origin,
         "vkey": key.vkey,
+        "epoch_vkey": epoch_vkey,
         "administrator": {"id": account_id, "name": admin_name},
         "seal": "passphrase",
         "url": settings.url,
     }
 
 
-def _fill(making: Settings, admin_name: str, admin_password: str, passphrase: bytearray) -> str:
-    """Key store, certificate, first account: each by the gate, in the log that was just made."""
+def _fill(
+    making: Settings, admin_name: str, admin_password: str, passphrase: bytearray
+) -> tuple[str, str | None]:
+    """Key store, certificate, first account: each by the gate, in the log that was just made.
+
+    Returns:
+        The account's id, and the verifier key of the log's first epoch.
+    """
     foundation = open_foundation(making)
     keys = KeyProcessClient(making.keystore_dir, making.log_db)
     try:
@@ -130,10 +137,11 @@ def _fill(making: Settings, admin_name: str, admin_password: str, passphrase: by
             )
 
         foundation.gate.run(Access(caller, Action.SYSTEM_INIT, SITE), act)
+        epoch = foundation.log.epoch
     finally:
         keys.close()
         foundation.close()
-    return account_id
+    return account_id, None if epoch is None else str(epoch.key)
 
 
 def _create_administrator(

@@ -9,6 +9,7 @@ from typing import Self
 from audit.log import canonical
 from audit.log.bundle_files import bundle_digest
 from audit.log.database import create_database
+from audit.log.epoch_key import EpochKeys
 from audit.log.record import Draft, Kind, Record
 from audit.log.signing_key import LogKey
 from audit.log.sqlite_store import SqliteLogStore
@@ -140,9 +141,16 @@ class LogHome:
     def key(self) -> LogKey:
         return LogKey.load(self.key_path)
 
-    def open(self, *, recovered: bool = True, checkpoint_after_s: float = 1.0) -> LogWriter:
+    def open(
+        self, *, recovered: bool = True, checkpoint_after_s: float = 1.0, epochs: bool = False
+    ) -> LogWriter:
+        """A writer; with `epochs`, the next key epoch begins."""
         writer = LogWriter(
-            SqliteLogStore(self.path), self.clock, self.key, checkpoint_after_s=checkpoint_after_s
+            SqliteLogStore(self.path),
+            self.clock,
+            self.key,
+            EpochKeys(self.folder) if epochs else None,
+            checkpoint_after_s=checkpoint_after_s,
         )
         writer.add_bundle(DIGEST, BUNDLE)
         if recovered:

@@ -47,6 +47,7 @@ def test_the_honest_export_holds() -> None:
             "checkpoint",
             "records",
             "root",
+            "epochs",
             "ids",
             "inputs",
             "intents",
