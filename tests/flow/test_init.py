@@ -60,7 +60,8 @@ def test_a_new_site_is_recorded_from_its_first_moment_and_works(settings: Settin
     assert isinstance(administrator, dict)
     prepared = PreparedSite(settings, {ADMINISTRATOR: administrator["id"]})
     with prepared.opened(FakeGuestHost()) as site:
-        assert told(site, 0)[:4] == [
+        assert told(site, 0)[:5] == [
+            (Kind.SYSTEM, "log.epoch", "ok"),
             (Kind.INTENT, "system.init", None),
             (Kind.INTENT, "account.create", None),
             (Kind.OUTCOME, "account.create", "ok"),

@@ -51,9 +51,10 @@ def init(
                 ("Account", made["administrator"]["name"]),
                 ("Log's origin", made["origin"]),
                 ("Log's public key", made["vkey"]),
+                ("First epoch's key", made["epoch_vkey"]),
             ]
         )
-        print_line("\nKeep the public key elsewhere: whoever verifies the log needs it.")
+        print_line("\nKeep both public keys elsewhere: whoever verifies the log needs them.")
         print_line(
             "Go on with `strongroom serve --background`, then `strongroom login` and `strongroom unseal`."
         )

@@ -243,10 +243,12 @@ def test_a_daemon_killed_in_a_change_of_keys_when(tmp_path: Path, at: str, *, fi
 class LosingStore(SqliteLogStore):
     """A store whose commit fails once, after the batch was stored or before."""
 
-    fails: str | None = None
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.fails: list[str] = []
 
     def commit(self, batch: Batch) -> None:
-        fails, self.fails = self.fails, None
+        fails = self.fails.pop() if self.fails else None
         if fails == "not stored":
             raise LogUnavailable("The disk went.")
         super().commit(batch)
@@ -262,11 +264,11 @@ def test_a_change_of_keys_whose_commit_failed_is_finished_or_undone_and_the_log_
     store = LosingStore(home.path)
     writer = LogWriter(store, home.clock, home.key, EpochKeys(home.folder), epoch_after_s=0.2)
     with closing(writer):
-        store.fails = fails
+        store.fails.append(fails)
         deadline = time.monotonic() + 30
-        while store.fails is not None and time.monotonic() < deadline:
+        while store.fails and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert store.fails is None, "the change was tried"
+        assert not store.fails, "the change was tried"
         writer.append(access(bundle=None, decision=None, policies=()))
         writer.checkpoint()
     assert verify_store(home.path, first_key_trusted(home)).holds

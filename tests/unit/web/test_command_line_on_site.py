@@ -225,7 +225,7 @@ def test_one_changed_byte_is_named_with_7(people: CommandLine, tmp_path: Path) -
     ended = people("verify", str(tmp_path / "export"), "--json")
     assert ended.code == 7
     assert ended.document["holds"] is False
-    assert ended.document["first_bad"]["seq"] == 0
+    assert ended.document["first_bad"]["seq"] == 1
     assert ended.err.count("\n") == 1
     assert "FAILED" not in people("verify", str(tmp_path / "export")).err
     nothing = people("verify", str(tmp_path / "nowhere"), "--json")
