@@ -3,7 +3,7 @@
 The log's own key never changes, because witnesses know the log by it. Beside it an epoch key signs, which is replaced
 each hour and at each start, and destroyed when it is replaced. Whoever steals today's keys can therefore sign nothing
 that an earlier epoch would have signed: each change of keys is a record that the key before signed over the tree as it
-was, so the records up to the last change are as fixed as that signature (forward security; decision record 15).
+was, so the records up to the last change are as fixed as that signature (forward security; decision record 20).
 
 The rules, each checked here and nowhere else:
 
