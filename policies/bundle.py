@@ -23,6 +23,11 @@ SCHEMA_FILE = "schema.cedarschema"
 _POLICY_FILE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,59}\.cedar")
 
 
+#: `resource.labels.containsAny(["ephi", "chd"])` and its like, as policies write them.
+_LABEL_LIST = re.compile(r"\blabels\s*\.\s*contains(?:Any|All)?\s*\(([^)]*)\)")
+_LABEL = re.compile(r'"([^"]*)"')
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyBundle:
     """Policy files that parse, fit the schema, and name their controls.
@@ -48,6 +53,13 @@ class PolicyBundle:
     digest: str = field(init=False)
     schema: str = field(init=False)
     policies: tuple[Policy, ...] = field(init=False)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The labels of guests that these policies speak of."""
+        texts = [content.decode() for name, content in self.files.items() if name != SCHEMA_FILE]
+        lists = [found for text in texts for found in _LABEL_LIST.findall(text)]
+        return frozenset(label for found in lists for label in _LABEL.findall(found))
 
     def __post_init__(self, foreign_schema: bool) -> None:
         files = MappingProxyType(dict(sorted(self.files.items())))

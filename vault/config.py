@@ -1,9 +1,10 @@
 """Settings: flags over `STRONGROOM_*` variables over one TOML file over defaults.
 
-Each setting remembers where it came from, so that `strongroom doctor` can show it. Secrets are never
+Each setting remembers where it came from, so that `strongroom settings` can show it. Secrets are never
 settings: they come from files, standard input or a prompt.
 """
 
+import difflib
 import json
 import os
 import re
@@ -11,52 +12,59 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from vault.errors import BadInput
 
 #: QEMU runs as another user and cannot enter /root or a 0700 home, so disks live here.
 DEFAULT_DATA_DIR = Path("/var/lib/strongroom/main")
 DEFAULT_RUN_DIR = Path("/run/strongroom")
+_PREFIX = "STRONGROOM_"
+_ABOUT, _ALLOWED = "about", "allowed"
 _INSTANCE = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
+
+def _setting(default: Any, about: str, allowed: str | tuple[int, int] = "") -> Any:  # noqa: ANN401 - each has its own type
+    """A setting: its default, what it is for, and what it may be (a range of whole numbers, or words)."""
+    return field(default=default, metadata={_ABOUT: about, _ALLOWED: allowed})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set.
+    """Everything that can be set. What each is for and may be stands beside it, and `strongroom settings` shows it."""
 
-    Attributes:
-        data_dir: the instance's folder; its last part is the instance's name.
-        run_dir: where memory that does not swap is mounted for secrets in files.
-        cache_dir: built images and templates that instances share.
-        key_store_dir: where the key store lies; another device is better than the data's.
-        host, port: address of the daemon.
-        libvirt_uri: the hypervisor.
-        network: libvirt's name of the guests' network; instances of a host share it.
-        accelerator: `auto` boots a probe guest; `kvm` and `tcg` take your word.
-        idle_timeout_s: a session unused for so long ends (PCI 8.2.8: at most 15 minutes).
-        session_limit_s: a session ends after so long in any case.
-        password_min_length: PCI 8.3.6 asks for 12.
-        lockout_tries, lockout_s: PCI 8.3.4 asks for at most 10 tries and at least 30 minutes.
-        log_retention_days: six years by our policy.
-        log_timeout_s: how long an access waits for its record to become durable.
-    """
-
-    data_dir: Path = DEFAULT_DATA_DIR
-    run_dir: Path = DEFAULT_RUN_DIR
-    cache_dir: Path = Path("/var/cache/strongroom")
-    key_store_dir: Path | None = None
-    host: str = "localhost"
-    port: int = 8443
-    libvirt_uri: str = "qemu:///system"
-    network: str = "strongroom"
-    accelerator: str = "auto"
-    idle_timeout_s: int = 900
-    session_limit_s: int = 12 * 3600
-    password_min_length: int = 12
-    lockout_tries: int = 10
-    lockout_s: int = 1800
-    log_retention_days: int = 6 * 366
-    log_timeout_s: int = 5
+    data_dir: Path = _setting(
+        DEFAULT_DATA_DIR, "The instance's folder; its last part is the instance's name."
+    )
+    run_dir: Path = _setting(
+        DEFAULT_RUN_DIR, "Where memory that does not swap is mounted for secrets in files."
+    )
+    cache_dir: Path = _setting(
+        Path("/var/cache/strongroom"), "Built images and templates that instances share."
+    )
+    key_store_dir: Path | None = _setting(
+        None, "Where the key store lies, `keystore` in the data folder by itself; another device is better."
+    )
+    host: str = _setting("localhost", "Name or address the daemon listens on.")
+    port: int = _setting(8443, "Port the daemon listens on.", (1, 65535))
+    libvirt_uri: str = _setting("qemu:///system", "The hypervisor.")
+    network: str = _setting(
+        "strongroom", "libvirt's name of the guests' network; instances of a host share it."
+    )
+    accelerator: str = _setting(
+        "auto", "`auto` boots a probe guest under KVM; `kvm` and `tcg` take your word.", "auto, kvm or tcg"
+    )
+    idle_timeout_s: int = _setting(
+        900, "A session unused for so long ends (PCI 8.2.8: at most 15 minutes).", (60, 900)
+    )
+    session_limit_s: int = _setting(12 * 3600, "A session ends after so long in any case.", (300, 7 * 86400))
+    password_min_length: int = _setting(12, "PCI 8.3.6 asks for 12.", (12, 128))
+    lockout_tries: int = _setting(10, "Wrong passwords until an account is locked (PCI 8.3.4: 10).", (1, 10))
+    lockout_s: int = _setting(
+        1800, "How long it stays locked (PCI 8.3.4: at least 30 minutes).", (1800, 86400)
+    )
+    log_retention_days: int = _setting(6 * 366, "How long records are kept: six years.", (365, 36600))
+    log_timeout_s: int = _setting(5, "How long an access waits for its record to become durable.", (1, 60))
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -96,16 +104,12 @@ class Settings:
         return self.run_dir / self.instance
 
 
-_BOUNDS: Mapping[str, tuple[int, int]] = {
-    "port": (1, 65535),
-    "idle_timeout_s": (60, 900),
-    "session_limit_s": (300, 7 * 86400),
-    "password_min_length": (12, 128),
-    "lockout_tries": (1, 10),
-    "lockout_s": (1800, 86400),
-    "log_retention_days": (365, 36600),
-    "log_timeout_s": (1, 60),
+_NAMES = tuple(setting.name for setting in fields(Settings) if setting.name != "origins")
+_ALLOWED_OF: Mapping[str, str | tuple[int, int]] = {
+    setting.name: setting.metadata[_ALLOWED] for setting in fields(Settings) if setting.name in _NAMES
 }
+#: Variables that begin as settings' do and are none.
+_OTHER_VARIABLES = frozenset({"CONFIG", "URL", "CA_FILE", "CREDENTIALS", "TRACEBACK"})
 
 
 def load_settings(
@@ -126,7 +130,7 @@ def load_settings(
     flags = {k: v for k, v in (flags or {}).items() if v is not None}
     layers: list[tuple[str, Mapping[str, object]]] = [
         ("flag", flags),
-        ("environment", {f.name: environment.get(f"STRONGROOM_{f.name.upper()}") for f in fields(Settings)}),
+        ("environment", {name: environment.get(_variable(name)) for name in _NAMES}),
     ]
     data_dir = Path(str(_first(layers, "data_dir") or DEFAULT_DATA_DIR))
     chosen = file or (Path(v) if (v := environment.get("STRONGROOM_CONFIG")) else data_dir / "config.toml")
@@ -139,15 +143,14 @@ def load_settings(
         layers.append((str(chosen), _read_toml(chosen)))
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
-    for setting in fields(Settings):
-        if setting.name == "origins":
-            continue
-        origins[setting.name] = "default"
-        for origin, layer in layers:
-            raw = layer.get(setting.name)
+    for name in _NAMES:
+        origins[name] = "default"
+        for layer_name, layer in layers:
+            raw = layer.get(name)
             if raw is not None:
-                values[setting.name] = _parse(setting.name, raw, origin)
-                origins[setting.name] = origin
+                origin = f"environment {_variable(name)}" if layer_name == "environment" else layer_name
+                values[name] = _parse(name, raw, origin)
+                origins[name] = origin
                 break
     settings = Settings(**values, origins=origins)  # type: ignore[arg-type] # each was parsed by its name above
     if not _INSTANCE.fullmatch(settings.instance):
@@ -172,16 +175,18 @@ def _read_toml(path: Path) -> Mapping[str, object]:
         raise BadInput(
             f"The settings file {path} cannot be read: {error}.", "Mend it, then try again."
         ) from error
-    known = {f.name for f in fields(Settings)} - {"origins"}
     for name in document:
-        if name not in known:
-            raise BadInput(f"The settings file {path} has an unknown setting {name!r}.", "Take it out.")
+        if name not in _NAMES:
+            near = difflib.get_close_matches(name, _NAMES, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else "Take it out; see `strongroom settings`."
+            raise BadInput(f"The settings file {path} has an unknown setting {name!r}.", hint)
     return document
 
 
 def _parse(name: str, raw: object, origin: str) -> object:
-    if name in _BOUNDS:
-        low, high = _BOUNDS[name]
+    allowed = _ALLOWED_OF[name]
+    if isinstance(allowed, tuple):
+        low, high = allowed
         try:
             number = int(str(raw))
         except ValueError:
@@ -201,6 +206,46 @@ def _parse(name: str, raw: object, origin: str) -> object:
     if name == "accelerator" and raw not in {"auto", "kvm", "tcg"}:
         raise BadInput(f"The setting accelerator (from {origin}) must be auto, kvm or tcg, not {raw!r}.")
     return str(raw)
+
+
+def describe_settings(settings: Settings) -> list[dict[str, Any]]:
+    """Each setting with its value, where that came from, its default, what it is for and what it may be."""
+    described = []
+    for setting in fields(Settings):
+        if setting.name not in _NAMES:
+            continue
+        allowed = setting.metadata[_ALLOWED]
+        described.append(
+            {
+                "name": setting.name,
+                "value": _plain(getattr(settings, setting.name)),
+                "origin": settings.origins.get(setting.name, "default"),
+                "default": _plain(setting.default),
+                "about": setting.metadata[_ABOUT],
+                "allowed": f"{allowed[0]} to {allowed[1]}" if isinstance(allowed, tuple) else allowed,
+            }
+        )
+    return described
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """A sentence for each variable that looks like a setting of ours and is none: mistyped, it would go unseen."""
+    known = [_variable(name) for name in _NAMES] + [f"{_PREFIX}{name}" for name in sorted(_OTHER_VARIABLES)]
+    sentences = []
+    for variable in sorted(environment):
+        if variable.startswith(_PREFIX) and variable not in known:
+            near = difflib.get_close_matches(variable, known, n=1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            sentences.append(f"The variable {variable} is no setting, so it changes nothing.{meant}")
+    return sentences
+
+
+def _variable(name: str) -> str:
+    return f"{_PREFIX}{name.upper()}"
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
 
 
 def written_settings(settings: Settings) -> str:

@@ -98,11 +98,13 @@ def channel() -> str:
 
 
 def refreshes_itself(untrusted: Request) -> bool:
-    """Say whether a page of ours asks again without anybody's doing: by its poll, or by following events.
+    """Say whether a page or terminal asks again without anybody's doing: by its poll, a view, or by following events.
 
     Whoever wants a session to outlive its idle limit could leave the header away; but then they are there.
     """
-    return REFRESH_HEADER in untrusted.headers or "text/event-stream" in untrusted.accept_mimetypes.values()
+    # Only what repeats by itself names a view (`web.api.inputs.ViewQuery`): --watch, --wait.
+    names_view = "view" in untrusted.args
+    return names_view or REFRESH_HEADER in untrusted.headers or "text/event-stream" in untrusted.accept_mimetypes.values()
 
 
 def _recognise(untrusted: Request) -> User | None:

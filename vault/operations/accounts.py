@@ -1,5 +1,6 @@
 """Accounts and API tokens: create, list, disable, change the password, make and revoke a token."""
 
+import difflib
 from typing import Any
 
 from policies.vocabulary import Action, Role
@@ -34,13 +35,12 @@ def parse_roles(roles: list[str]) -> list[Role]:
     Raises:
         BadInput: there is no such role.
     """
-    try:
-        return [Role(role) for role in roles]
-    except ValueError as error:
-        raise BadInput(
-            f"There is no role {next(r for r in roles if r not in set(Role))!r}.",
-            f"Roles: {', '.join(Role)}.",
-        ) from error
+    for role in roles:
+        if role not in set(Role):
+            near = difflib.get_close_matches(role, list(Role), n=1)
+            meant = f"Did you mean {str(near[0])!r}? " if near else ""
+            raise BadInput(f"There is no role {role!r}.", f"{meant}Roles: {', '.join(Role)}.")
+    return [Role(role) for role in roles]
 
 
 def create_account(
@@ -132,7 +132,7 @@ def create_token(site: Site, caller: Caller, label: str, days: int) -> dict[str,
     return site.gate.run(Access(caller, Action.TOKEN_CREATE, caller.principal), act)
 
 
-def list_tokens(site: Site, caller: Caller) -> dict[str, Any]:
+def list_tokens(site: Site, caller: Caller, view: str | None = None) -> dict[str, Any]:
     """The caller's own tokens that still work (without the tokens themselves)."""
     return site.gate.read(
         Access(caller, Action.TOKEN_LIST, caller.principal),
@@ -140,6 +140,7 @@ def list_tokens(site: Site, caller: Caller) -> dict[str, Any]:
             "items": [token_view(row) for row in site.sessions.tokens_of(caller.principal.id)],
             "next": None,
         },
+        view=view,
     )
 
 

@@ -3,9 +3,12 @@
 Either it is whole in the end, or it is taken back by the code that recovery uses too.
 """
 
+import difflib
 import hashlib
 import os
 import secrets
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,8 @@ from vault.site import Site
 _UID_BASE = 1_000_000
 _UID_BLOCKS = 4000
 _UIDS_IN_BLOCK = 1000
+#: Two letters changed places, or one is missing, too many or another.
+_NEARLY = 0.66
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ def create_guest(site: Site, caller: Caller, new: NewGuest, progress: Progress) 
         disk_bytes=new.disk_bytes,
         labels=tuple(sorted(set(new.labels))),
     )
+    _refuse_mistyped(spec.labels, site.bundle.labels)
     entity = guest_entity(guest_id, list(spec.labels), caller.principal.id)
 
     def act(permit: Permit) -> None:
@@ -102,6 +108,17 @@ def require_room(disk_bytes: int, image_bytes: int) -> None:
 def name_taken(name: str) -> Conflict:
     """The sentence for a name that another guest has."""
     return Conflict(f"The guest name {name!r} is taken.", "Choose another name.")
+
+
+def _refuse_mistyped(labels: Sequence[str], spoken_of: AbstractSet[str]) -> None:
+    """Refuse a label that is nearly one which policies speak of: mistyped, it would leave the guest unprotected."""
+    for label in labels:
+        near = difflib.get_close_matches(label, sorted(spoken_of), n=1, cutoff=_NEARLY)
+        if near and label not in spoken_of:
+            raise BadInput(
+                f"The label {label!r} is nearly {near[0]!r}, which policies speak of, and means nothing to them.",
+                f"Did you mean {near[0]!r}? Otherwise choose a label that nobody takes for it.",
+            )
 
 
 def take_back(site: Site, permit: Permit, guest_id: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from apiflask import APIBlueprint
 
 from vault.operations import accounts
-from web.api.inputs import NewAccount, PasswordChange, TokenRequest
+from web.api.inputs import NewAccount, PasswordChange, TokenRequest, ViewQuery
 from web.guard import caller
 from web.site import site
 
@@ -13,9 +13,10 @@ routes = APIBlueprint("accounts", __name__, url_prefix="/api/v1")
 
 
 @routes.get("/accounts")
-def list_accounts() -> dict[str, Any]:
+@routes.input(ViewQuery, location="query", arg_name="asked")
+def list_accounts(asked: ViewQuery) -> dict[str, Any]:
     """List the accounts."""
-    return accounts.list_accounts(site(), caller())
+    return accounts.list_accounts(site(), caller(), asked.view)
 
 
 @routes.post("/accounts")
@@ -44,9 +45,10 @@ def change_password(asked: PasswordChange) -> dict[str, Any]:
 
 
 @routes.get("/tokens")
-def list_tokens() -> dict[str, Any]:
+@routes.input(ViewQuery, location="query", arg_name="asked")
+def list_tokens(asked: ViewQuery) -> dict[str, Any]:
     """List one's own API tokens, without the tokens themselves."""
-    return accounts.list_tokens(site(), caller())
+    return accounts.list_tokens(site(), caller(), asked.view)
 
 
 @routes.post("/tokens")

@@ -7,7 +7,7 @@ from apiflask import APIBlueprint
 from policies.vocabulary import Action
 from vault.operations import images
 from web import long_work
-from web.api.inputs import ImageImport, ImageName
+from web.api.inputs import ImageImport, ImageName, ViewQuery
 from web.guard import caller
 from web.site import site
 
@@ -15,9 +15,10 @@ routes = APIBlueprint("images", __name__, url_prefix="/api/v1/images")
 
 
 @routes.get("")
-def list_images() -> dict[str, Any]:
+@routes.input(ViewQuery, location="query", arg_name="asked")
+def list_images(asked: ViewQuery) -> dict[str, Any]:
     """List the images."""
-    return images.list_images(site(), caller())
+    return images.list_images(site(), caller(), asked.view)
 
 
 @routes.post("/build")

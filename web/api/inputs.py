@@ -134,7 +134,7 @@ class ImageImport(Input):
     format: Literal["qcow2", "raw"]
 
 
-class LogQuery(Query):
+class LogQuery(ViewQuery):
     """Filters and page of a list of records."""
 
     since: str | None = None
@@ -162,7 +162,7 @@ class ReportRequest(Input):
     until: Instant
 
 
-class JobQuery(Query):
+class JobQuery(ViewQuery):
     """How many jobs."""
 
     limit: int = Field(default=20, ge=1, le=200)

@@ -5,6 +5,7 @@ from typing import Any
 from apiflask import APIBlueprint
 
 from vault.operations import keys
+from web.api.inputs import ViewQuery
 from web.guard import caller
 from web.site import site
 
@@ -12,9 +13,10 @@ routes = APIBlueprint("keys", __name__, url_prefix="/api/v1/keys")
 
 
 @routes.get("")
-def list_keys() -> dict[str, Any]:
+@routes.input(ViewQuery, location="query", arg_name="asked")
+def list_keys(asked: ViewQuery) -> dict[str, Any]:
     """List the keys."""
-    return keys.list_keys(site(), caller())
+    return keys.list_keys(site(), caller(), asked.view)
 
 
 @routes.get("/<key_id>")

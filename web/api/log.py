@@ -19,8 +19,10 @@ routes = APIBlueprint("log", __name__, url_prefix="/api/v1/log")
 @routes.input(LogQuery, location="query", arg_name="asked")
 def list_records(asked: LogQuery) -> dict[str, Any]:
     """List records, newest first, filtered and in pages."""
-    filters = asked.model_dump(exclude={"limit", "next"}, exclude_none=True)
-    return log.list_records(site(), caller(), filters, asked.limit, asked.next)
+    filters = asked.model_dump(exclude={"limit", "next", "view"}, exclude_none=True)
+    # What is looked at is part of the view: another filter is another access.
+    view = f"{asked.view} {asked.limit} {asked.next} {sorted(filters.items())}" if asked.view else None
+    return log.list_records(site(), caller(), filters, asked.limit, asked.next, view)
 
 
 @routes.get("/records/<seq_or_id>")

@@ -51,7 +51,7 @@ def show_all(context: typer.Context) -> None:
     invocation.show(
         found,
         lambda: print_table(
-            ("Name", "Roles", "Active", "Service", "Last log-in", "Id"),
+            ("Name", "Roles…", "Active", "Service?", "Last log-in?", "Id?"),
             (
                 (
                     account["name"],
@@ -115,7 +115,7 @@ def show_tokens(context: typer.Context) -> None:
     invocation.show(
         found,
         lambda: print_table(
-            ("Id", "Label", "Made", "Expires"),
+            ("Id", "Label…", "Made?", "Expires"),
             (
                 (
                     token["id"],

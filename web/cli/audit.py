@@ -10,10 +10,13 @@ from typing import IO, Annotated, Any
 
 import typer
 
+from audit.log.record import Kind
 from policies.errors import ExitCode
+from policies.vocabulary import Action, Verdict
 from web.cli.client import part
 from web.cli.failure import BadUsage, failed
 from web.cli.invocation import current
+from web.cli.nearest import one_of
 from web.cli.output import print_facts, print_line, print_table
 from web.cli.quantities import write_time
 from web.cli.verify import print_verdict
@@ -42,6 +45,9 @@ def show_all(
 ) -> None:
     """List records, newest first."""
     invocation = current(context)
+    one_of(kind, Kind, "kind of record")
+    one_of(action, Action, "action")
+    one_of(decision, Verdict, "decision")
     found = invocation.logged_in().get(
         "/log/records",
         since=parse_instant(since) if since else None,
@@ -57,17 +63,17 @@ def show_all(
 
     def people() -> None:
         print_table(
-            ("#No.", "Time (UTC)", "Kind", "Who", "Action", "On what", "Decision", "Result"),
+            ("#No.", "Time (UTC)", "Kind", "Action", "Decision", "Result?", "Who?", "On what?"),
             (
                 (
                     record["seq"],
                     write_time(record["at"]),
                     record["kind"],
-                    record["principal"],
                     record["action"],
-                    record["resource"],
                     record["decision"],
                     (record["result"] or {}).get("code"),
+                    record["principal"],
+                    record["resource"],
                 )
                 for record in found["items"]
             ),

@@ -28,6 +28,8 @@ API: Final = "/api/v1"
 _CONNECT_S: Final = 10.0
 _ANSWER_S: Final = 3700.0
 _LOOK_S: Final = 2.0
+#: Addresses that are no view: anybody may ask them, and nothing is recorded.
+_NO_VIEW: Final = frozenset({"/status"})
 
 
 class Client:
@@ -40,6 +42,8 @@ class Client:
         token: str | None = None,
         ca_file: Path | None = None,
         transport: httpx.BaseTransport | None = None,
+        view: str | None = None,
+        answer_s: float | None = None,
     ) -> None:
         """Prepare a client; nothing is sent yet.
 
@@ -48,14 +52,17 @@ class Client:
             token: of the session; None for what needs none.
             ca_file: certificate to trust; None trusts the authorities of this machine.
             transport: how requests travel; None is HTTPS.
+            view: name of the view for reads that repeat by themselves; the log then holds one record in five minutes.
+            answer_s: give up after this time, in seconds; None waits as long as work may take.
         """
         self.url = url
+        self._view = view
         self._token = token
         self._client = httpx.Client(
             base_url=url,
             transport=transport,
             verify=_trust(ca_file),
-            timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S),
+            timeout=httpx.Timeout(answer_s or _ANSWER_S, connect=answer_s or _CONNECT_S),
             headers={"User-Agent": "strongroom-cli/1", "Accept": "application/json"},
             trust_env=False,  # a proxy has no business between the command line and the daemon
         )
@@ -75,6 +82,8 @@ class Client:
 
     def get(self, path: str, /, **query: str | int | None) -> dict[str, Any]:
         """GET a JSON object below the API's address."""
+        if self._view is not None and path not in _NO_VIEW:
+            query.setdefault("view", self._view)
         return self._json("GET", path, params=_given(query))
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -28,6 +28,10 @@ class Credentials:
         token = entry.get("token") if isinstance(entry, dict) else None
         return token if isinstance(token, str) else None
 
+    def profiles(self, url: str) -> list[str]:
+        """The profiles that are logged in at an address."""
+        return sorted(self._read().get(url, {}))
+
     def store(self, url: str, profile: str, token: str, account: str) -> None:
         """Remember a token, with the account's name for whoever looks into the file."""
         everything = self._read()

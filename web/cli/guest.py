@@ -86,7 +86,7 @@ def show_all(context: typer.Context) -> None:
     invocation.show(
         found,
         lambda: print_table(
-            ("Name", "State", "Labels", "#vCPUs", "#Memory", "#Disk", "Id"),
+            ("Name", "State", "Labels…", "#vCPUs?", "#Memory?", "#Disk?", "Id?"),
             (
                 (
                     guest["name"],
@@ -218,7 +218,7 @@ def _print_guest(guest: dict[str, Any]) -> None:
     )
     print_line("")
     print_table(
-        ("Disk", "#Size", "Cipher", "Keyslots", "Key", "File"),
+        ("Disk", "#Size", "Cipher", "Keyslots", "Key?", "File?"),
         (
             (
                 disk.get("role"),

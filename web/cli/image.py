@@ -72,7 +72,7 @@ def show_all(context: typer.Context) -> None:
     invocation.show(
         found,
         lambda: print_table(
-            ("Name", "#Size", "Made", "Id"),
+            ("Name", "#Size", "Made?", "Id?"),
             (
                 (
                     image["name"],

@@ -25,6 +25,8 @@ class Invocation:
         json: print one JSON document instead of tables.
         url, data, ca_file, config: as given; None leaves it to the settings.
         profile: whose log-in is used (`--as`).
+        watch_s: run the command again every so many seconds (`--watch`).
+        answer_s: give up on an answer after this time; None waits as long as work may take.
         transport: how requests travel, for tests within one process.
     """
 
@@ -35,6 +37,8 @@ class Invocation:
     config: Path | None = None
     profile: str = "default"
     transport: httpx.BaseTransport | None = None
+    watch_s: int | None = None
+    answer_s: float | None = None
     flags: dict[str, str | None] = field(default_factory=dict)
     credentials: Credentials = field(default_factory=Credentials.usual)
 
@@ -58,7 +62,14 @@ class Invocation:
 
     def client(self, *, token: str | None = None) -> Client:
         """A client with this token, or none."""
-        return Client(self.address, token=token, ca_file=self._certificate(), transport=self.transport)
+        return Client(
+            self.address,
+            token=token,
+            ca_file=self._certificate(),
+            transport=self.transport,
+            view=None if self.watch_s is None else "watch",
+            answer_s=self.answer_s,
+        )
 
     def logged_in(self) -> Client:
         """A client with the token of the log-in.

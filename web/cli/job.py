@@ -29,7 +29,7 @@ def show_all(
     invocation.show(
         found,
         lambda: print_table(
-            ("Id", "Started (UTC)", "Action", "Subject", "State", "#%", "How far"),
+            ("Id", "Started (UTC)?", "Action", "Subject?", "State", "#%?", "How far…?"),
             (
                 (
                     job["id"],
@@ -115,7 +115,7 @@ def show_findings(context: typer.Context) -> None:
     invocation.show(
         found,
         lambda: print_table(
-            ("Severity", "Since (UTC)", "What", "What to do", "Code", "Record"),
+            ("Severity", "Since (UTC)?", "What…", "What to do…", "Code?", "Record?"),
             (
                 (
                     finding["severity"],

@@ -20,15 +20,15 @@ def show_all(context: typer.Context) -> None:
     invocation.show(
         found,
         lambda: print_table(
-            ("Id", "Purpose", "Owner", "State", "#Version", "Made"),
+            ("Id", "Purpose", "State", "#Version?", "Made?", "Owner?"),
             (
                 (
                     key["id"],
                     key["purpose"],
-                    key["owner"],
                     key["state"],
                     key["version"],
                     write_time(key["created_at"]),
+                    key["owner"],
                 )
                 for key in found["items"]
             ),

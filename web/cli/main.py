@@ -5,12 +5,13 @@ and the exit code is one of the table.
 """
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import httpx
 import typer
@@ -21,6 +22,7 @@ from policies.errors import ExitCode
 from web.cli import (
     account,
     audit,
+    completion,
     guest,
     guest_inside,
     image,
@@ -29,13 +31,18 @@ from web.cli import (
     policy,
     report,
     session,
+    settings,
     site,
+    status,
     verify,
 )
+from web.cli.completion_names import names
 from web.cli.daemon import run_daemon
 from web.cli.failure import BadUsage, CommandFailed, body_of
 from web.cli.invocation import Invocation
+from web.cli.nearest import nearest, usage_sentence
 from web.cli.output import print_error, print_json
+from web.cli.watching import check, take_option, watch
 
 app = typer.Typer(
     name="strongroom",
@@ -48,6 +55,8 @@ app = typer.Typer(
 
 #: typer turns Ctrl-C into this exit code, which the table of DESIGN does not have.
 _TYPERS_INTERRUPT: Final = 130
+
+_UNKNOWN_NAME: Final = re.compile(r"There is no (account|image) '([^']*)'")
 
 #: Options that may stand anywhere before `--`, and whether a value follows.
 _ANYWHERE: Final = {
@@ -80,6 +89,15 @@ def _options(
     profile: Annotated[
         str, typer.Option("--as", help="Whose log-in to use, when there are several.")
     ] = "default",
+    _watch: Annotated[
+        str | None,
+        typer.Option(
+            "--watch",
+            metavar="[SECONDS]",
+            help="Look again every so many seconds, until Ctrl-C: status, lists, guest show, job show.",
+            show_default="2",
+        ),
+    ] = None,
 ) -> None:
     """These options may also stand after the command."""
     invocation = context.find_root().obj
@@ -101,7 +119,7 @@ def _show_version(context: typer.Context) -> None:
 for _name, _command in (
     ("init", site.init),
     ("serve", run_daemon),
-    ("status", site.status),
+    ("status", status.status),
     ("unseal", site.unseal),
     ("seal", site.seal),
     ("doctor", site.doctor),
@@ -109,6 +127,7 @@ for _name, _command in (
     ("logout", session.log_out),
     ("whoami", session.whoami),
     ("verify", verify.verify),
+    ("settings", settings.show_settings),
     ("version", _show_version),
 ):
     app.command(_name)(_command)
@@ -125,6 +144,7 @@ for _name, _group in (
     ("report", report.app),
     ("job", job.jobs),
     ("finding", job.findings),
+    ("completion", completion.app),
 ):
     app.add_typer(_group, name=_name)
 
@@ -151,12 +171,12 @@ def run(arguments: Sequence[str] | None = None, transport: httpx.BaseTransport |
 
 def _run(given: list[str], invocation: Invocation) -> int:
     try:
-        ended = get_command(app).main(
-            args=_options_first(given) or ["--help"],
-            prog_name="strongroom",
-            standalone_mode=False,
-            obj=invocation,
-        )
+        invocation.watch_s = take_option(given, _end_of_options(given))
+        words = _options_first(given)
+        if invocation.watch_s is not None:
+            check(_command_words(words), invocation)
+            return watch(lambda: _run_once(words, invocation), invocation.watch_s)
+        ended = _run_once(words, invocation)
         sys.stdout.flush()
     except TyperException as error:
         raise BadUsage(*_usage(error)) from None
@@ -166,13 +186,30 @@ def _run(given: list[str], invocation: Invocation) -> int:
         # Whoever read our output has enough (`strongroom audit list | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
+    return ended
+
+
+def _run_once(words: list[str], invocation: Invocation) -> int:
+    ended = get_command(app).main(
+        args=words or ["--help"], prog_name="strongroom", standalone_mode=False, obj=invocation
+    )
     if ended == _TYPERS_INTERRUPT:
         raise KeyboardInterrupt
     return ended if isinstance(ended, int) else ExitCode.DONE
 
 
+def _command_words(words: list[str]) -> list[str]:
+    """The command, without the options that were moved before it."""
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        name, equals, _ = rest.pop(0).partition("=")
+        if _ANYWHERE.get(name) and not equals and rest:
+            rest.pop(0)
+    return rest
+
+
 def _end_with(error: BaseException, invocation: Invocation) -> int:
-    body = body_of(error)
+    body = _with_the_name_that_was_meant(body_of(error), invocation)
     if invocation.json:
         document = error.document if isinstance(error, CommandFailed) else None
         print_json(document if document is not None else {"error": body})
@@ -180,10 +217,19 @@ def _end_with(error: BaseException, invocation: Invocation) -> int:
     return int(body["exit"])
 
 
+def _with_the_name_that_was_meant(body: dict[str, Any], invocation: Invocation) -> dict[str, Any]:
+    """Add "Did you mean …?" where an account is not known: only whoever may list accounts is told their names."""
+    unknown = _UNKNOWN_NAME.match(body["message"])
+    if body["exit"] != ExitCode.NOT_FOUND or unknown is None:
+        return body
+    near = nearest(unknown[2], names(invocation, unknown[1]))
+    return {**body, "hint": f"Did you mean {near!r}?"} if near else body
+
+
 def _usage(error: TyperException) -> tuple[str, str]:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "strongroom"
-    sentence = error.format_message().strip().replace("\n", " ").rstrip(".")
+    sentence = usage_sentence(error).rstrip(".")
     if not sentence.endswith("?"):
         sentence += "."
     return sentence[:1].upper() + sentence[1:], f"See `{command} --help`."

@@ -1,18 +1,17 @@
 """What a command prints: one JSON document, or tables and sentences for people. Errors go elsewhere."""
 
-import io
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-#: A pipe has no width; rows must not be cut for it.
-_PIPE_COLUMNS: Final = 400
+from web.cli.tables import fitted, plain_lines
+
 _TONES: Final = {
     "running": "green",
     "ok": "green",
@@ -46,45 +45,39 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothin
     """Print rows that fit the terminal, or a sentence where there are none.
 
     Args:
-        columns: headings; one that begins with `#` holds numbers.
+        columns: headings, with the marks of `web.cli.tables.Column`.
         nothing: what to say without rows.
     """
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
-    for column in columns:
-        justify: Literal["left", "right"] = "right" if column.startswith("#") else "left"
-        table.add_column(column.removeprefix("#"), justify=justify, overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    if table.row_count == 0:
+    cells = [[_cell(value) for value in row] for row in rows]
+    if not cells:
         print_line(nothing)
-        return
-    _print(table)
+    elif sys.stdout.isatty():
+        console = Console(highlight=False)
+        console.print(fitted(columns, cells, console.width))
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in plain_lines(columns, cells)))
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one a line, aligned."""
-    table = Table.grid(padding=(0, 3))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(Text(name), _cell(value))
-    _print(table)
+    cells = [(name, _cell(value)) for name, value in facts]
+    if sys.stdout.isatty():
+        table = Table.grid(padding=(0, 3))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, cell in cells:
+            table.add_row(Text(name), cell)
+        Console(highlight=False).print(table)
+        return
+    width = max((cell_len(name) for name, _ in cells), default=0)
+    for name, cell in cells:
+        sys.stdout.write(f"{name}{' ' * (width - cell_len(name))}   {cell.plain}".rstrip() + "\n")
 
 
 def print_error(sentence: str) -> None:
     """Print the one sentence of an error to standard error."""
     sys.stderr.write(_printable(sentence) + "\n")
     sys.stderr.flush()
-
-
-def _print(table: Table) -> None:
-    if sys.stdout.isatty():
-        Console(highlight=False).print(table)
-        return
-    page = Console(file=io.StringIO(), width=_PIPE_COLUMNS, highlight=False)
-    with page.capture() as captured:
-        page.print(table)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def _cell(value: object) -> Text:

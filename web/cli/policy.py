@@ -31,7 +31,7 @@ def show_all(
             print_line("\n\n".join(policy["text"] for policy in found["items"]))
             return
         print_table(
-            ("Id", "Effect", "Controls", "File"),
+            ("Id", "Effect", "Controls…", "File?"),
             (
                 (policy["id"], policy["effect"], policy["controls"], policy["file"])
                 for policy in found["items"]

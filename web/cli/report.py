@@ -47,7 +47,7 @@ def show_all(context: typer.Context) -> None:
     invocation.show(
         found,
         lambda: print_table(
-            ("Id", "Framework", "From", "To", "Made", "Files"),
+            ("Id", "Framework", "From", "To", "Made?", "Files…"),
             (
                 (
                     report["id"],

@@ -1,4 +1,4 @@
-"""Commands on the site as a whole: init, status, seal, unseal, doctor."""
+"""Commands on the site as a whole: init, seal, unseal, doctor."""
 
 from typing import Annotated, Any
 
@@ -62,13 +62,6 @@ def init(
     invocation.show(made, people)
 
 
-def status(context: typer.Context) -> None:
-    """Show how the site stands; needs no log-in."""
-    invocation = current(context)
-    found = invocation.client().get("/status")
-    invocation.show(found, lambda: _print_status(found))
-
-
 def unseal(
     context: typer.Context,
     passphrase_file: PassphraseFile = None,
@@ -107,7 +100,7 @@ def doctor(
         for sentence in found.get("done", []):
             print_line(sentence)
         print_table(
-            ("", "What", "Found", "What mends it"),
+            ("", "What", "Found…", "What mends it…"),
             (
                 ("ok" if item["ok"] else "missing", item["name"], item["sentence"], item["remedy"])
                 for item in found["items"]
@@ -142,19 +135,3 @@ def _look_here(invocation: Invocation, *, fix: bool) -> dict[str, Any]:
 
     found = host.inspect_host(invocation.settings, fix=fix)
     return found | {"items": [*found["items"], vendored.inspect()]}
-
-
-def _print_status(found: dict[str, Any]) -> None:
-    print_facts(
-        [
-            ("Instance", found["instance"]),
-            ("Version", found["version"]),
-            ("Key store", f"{'sealed' if found['sealed'] else 'unsealed'} ({found['seal']})"),
-            ("Gate", found["gate"]),
-            ("Log", f"{found['log']['size']} records, head {found['log']['root']}"),
-            ("Hypervisor", found["hypervisor"]),
-            ("Accelerator", found["accelerator"]),
-        ]
-    )
-    if found["sealed"]:
-        print_line("\nNo guest can start: open the key store with `strongroom unseal`.")

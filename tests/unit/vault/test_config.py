@@ -26,7 +26,7 @@ def test_a_flag_wins_over_a_variable_over_the_file(tmp_path: Path) -> None:
     )
     assert (settings.port, settings.host, settings.log_timeout_s) == (1003, "variable.example", 7)
     assert settings.origins["port"] == "flag"
-    assert settings.origins["host"] == "environment"
+    assert settings.origins["host"] == "environment STRONGROOM_HOST"
     assert settings.origins["log_timeout_s"] == str(file)
     assert settings.accelerator == "kvm"
 
