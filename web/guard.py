@@ -104,7 +104,11 @@ def refreshes_itself(untrusted: Request) -> bool:
     """
     # Only what repeats by itself names a view (`web.api.inputs.ViewQuery`): --watch, --wait.
     names_view = "view" in untrusted.args
-    return names_view or REFRESH_HEADER in untrusted.headers or "text/event-stream" in untrusted.accept_mimetypes.values()
+    return (
+        names_view
+        or REFRESH_HEADER in untrusted.headers
+        or "text/event-stream" in untrusted.accept_mimetypes.values()
+    )
 
 
 def _recognise(untrusted: Request) -> User | None:

@@ -13,7 +13,10 @@ from web.cli.output import print_facts, print_line
 from web.cli.quantities import write_size, write_time
 
 #: Reasons why only what anybody may see is shown; the status is still an answer.
-_NOT_FOR_THIS_CALLER: Final = frozenset({"session.not_authenticated", "session.expired", "policy.denied"})
+_NOT_FOR_THIS_CALLER: Final = frozenset(
+    # The last is a daemon of an earlier version.
+    {"session.not_authenticated", "session.expired", "policy.denied", "http.no_such_address"}
+)
 
 
 def status(

@@ -201,7 +201,7 @@ def test_the_daemons_error_is_the_commands_error(
 def test_without_a_daemon_the_sentence_says_how_to_start_it(
     strongroom: CommandLine, daemon: FakeDaemon
 ) -> None:
-    daemon.on("GET", "/api/v1/status", httpx.ConnectError("[Errno 111] Connection refused"))
+    daemon.on("GET", "/api/v1/overview", httpx.ConnectError("[Errno 111] Connection refused"))
     ended = strongroom("status")
     assert ended.code == 1
     assert "strongroom serve --background" in ended.err
@@ -216,7 +216,7 @@ def test_an_unknown_certificate_is_refused_and_the_remedy_named(
         except ssl.SSLCertVerificationError as cause:
             raise httpx.ConnectError("certificate verify failed") from cause
 
-    daemon.on("GET", "/api/v1/status", present_another)
+    daemon.on("GET", "/api/v1/overview", present_another)
     ended = strongroom("status")
     assert ended.code == 7
     assert "--ca-file" in ended.err
