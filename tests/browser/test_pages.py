@@ -40,9 +40,14 @@ def test_a_guest_is_started_and_stopped_by_button_while_its_progress_is_shown(
 ) -> None:
     page = visit("olga-operator")
     page.goto("/guests")
+    list_left_open = visit("carl-compliance")
+    list_left_open.goto("/guests")
     page.get_by_role("button", name=f"Start {GUEST}").click()
     # The page follows the job by events and shows the end by itself.
     expect(page.get_by_text("Done.")).to_be_visible(timeout=60_000)
+    # And a list that somebody left open shows it without being loaded again.
+    row = list_left_open.get_by_role("row", name=re.compile(GUEST))
+    expect(row).to_contain_text("running", timeout=20_000)
     assert running_site.run("guest", "show", GUEST, person="olga-operator")["state"] == "running"
     page.get_by_role("link", name=f"Go to {GUEST}").click()
     expect(page.locator(".title")).to_contain_text("running")
@@ -62,11 +67,66 @@ def test_without_any_script_the_page_of_a_job_reloads_until_its_end(
     running_site.run("guest", "stop", GUEST, "--force", "--timeout", "0", person="olga-operator")
 
 
+def test_a_guest_is_made_by_the_form_found_again_after_its_page_was_closed_and_deleted(
+    visit: Visit, running_site: RunningSite
+) -> None:
+    made = f"{GUEST}-b"
+    page = visit("olga-operator")
+    page.goto("/guests")
+    page.get_by_role("link", name="Create guest").click()
+    answer = page.locator("#answer")
+    expect(answer).to_contain_text("You may create this guest.")
+    expect(answer).not_to_contain_text("hipaa.operator-enters-ephi")
+    page.get_by_label("ephi").check()
+    expect(answer).to_contain_text("hipaa.operator-enters-ephi")
+    page.get_by_label("Name", exact=True).fill("Not a name")
+    expect(answer).to_contain_text("cannot name a guest")
+    page.get_by_label("Disk").fill("1M")
+    page.get_by_role("button", name="Create guest").click()
+    expect(page.get_by_role("alert").first).to_contain_text(
+        "Nothing was made yet: 2 things need a correction."
+    )
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Not a name")
+    expect(page.get_by_label("ephi")).to_be_checked()
+    page.get_by_label("Name", exact=True).fill(made)
+    page.get_by_label("Disk").fill("64M")
+    expect(answer).not_to_contain_text("Before it can be sent")
+    page.get_by_role("button", name="Create guest").click()
+    page.wait_for_url("**/jobs/*")
+    page.close()  # the work goes on
+    later = visit("olga-operator")
+    later.get_by_role("link", name="Jobs", exact=True).click()
+    later.get_by_role("link", name=f"Create guest {made}").click()
+    expect(later.get_by_text("Done.")).to_be_visible(timeout=60_000)
+    later.get_by_role("link", name=f"Go to {made}").click()
+    expect(later.locator("table").first).to_contain_text("aes-256-xts-plain64")
+    expect(later.locator("table").first).to_contain_text("active")
+    later.get_by_label(f"Type {made} to delete it").fill("something else")
+    later.get_by_role("button", name="Delete for ever").click()
+    expect(later.get_by_role("alert")).to_contain_text("nothing was deleted")
+    later.get_by_label(f"Type {made} to delete it").fill(made)
+    later.get_by_role("button", name="Delete for ever").click()
+    expect(later.get_by_role("status")).to_contain_text(
+        f"The guest {made} and the keys to its disks were deleted."
+    )
+    listed = running_site.run("guest", "list", person="olga-operator")["items"]
+    assert made not in {guest["name"] for guest in listed}
+
+
+def test_on_a_phone_the_parts_of_the_site_open_behind_a_button_without_any_script(visit: Visit) -> None:
+    page = visit("carl-compliance", viewport={"width": 390, "height": 844}, java_script_enabled=False)
+    expect(page.get_by_role("link", name="Log", exact=True)).to_be_hidden()
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("link", name="Log", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log")
+
+
 def test_an_auditor_sees_everything_and_no_button_that_changes_it(visit: Visit) -> None:
     page = visit("anna-auditor")
     page.goto("/guests")
     expect(page.get_by_role("link", name=GUEST)).to_be_visible()
-    assert page.get_by_role("button").all_text_contents() == ["Log out"]
+    assert page.get_by_role("button").all_text_contents() == ["Filter", "Log out"]
+    assert page.get_by_role("link", name="Create guest").count() == 0
 
 
 def test_the_officer_finds_a_record_by_filters_that_live_in_the_address(visit: Visit) -> None:
@@ -131,6 +191,7 @@ def test_every_page_fits_its_window(visit: Visit, pictures: Path, scheme: str, w
         "overview": "/",
         "guests": "/guests",
         "guest": f"/guests/{GUEST}",
+        "jobs": "/jobs",
         "log": "/log",
         "record": "/log/0",
         "not-found": "/nowhere",
@@ -139,8 +200,26 @@ def test_every_page_fits_its_window(visit: Visit, pictures: Path, scheme: str, w
         page.goto(path)
         _picture(page, pictures / f"{name}-{scheme}-{width}.png")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    if page.get_by_role("button", name="Menu").is_visible():
+        page.get_by_role("button", name="Menu").click()
     page.get_by_role("button", name="Log out").click()
     _picture(page, pictures / f"log-in-{scheme}-{width}.png")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_only_an_operator_sees_fits_its_window_too(
+    visit: Visit, pictures: Path, scheme: str, width: int
+) -> None:
+    page = visit("olga-operator", color_scheme=scheme, viewport={"width": width, "height": 844})
+    for name, path in {
+        "overview-operator": "/",
+        "guest-operator": f"/guests/{GUEST}",
+        "new-guest": "/new-guest",
+    }.items():
+        page.goto(path)
+        _picture(page, pictures / f"{name}-{scheme}-{width}.png")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
 def _picture(page: Page, path: Path) -> None:

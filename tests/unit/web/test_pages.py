@@ -75,6 +75,45 @@ def test_the_overview_refuses_nobody_anything(site: Site, anybody: FlaskClient) 
     assert "denied" not in kinds
 
 
+def test_a_new_site_tells_its_administrator_what_to_do_next_and_nobody_else(
+    anybody: FlaskClient,
+) -> None:
+    page = _enter(anybody, "ada-admin").get("/", headers=HTML).text
+    assert (
+        "2 of 4 done" in page
+    )  # there are an operator and guests; the store is sealed, and there is no image
+    assert "strongroom image build debian-12" in page
+    anybody.delete_cookie("__Host-strongroom", domain="localhost")
+    assert "First steps" not in _enter(anybody, "olga-operator").get("/", headers=HTML).text
+
+
+def test_the_overview_shows_each_role_what_it_looks_for(anybody: FlaskClient) -> None:
+    _enter(anybody, "olga-operator").get("/log", headers=HTML)  # denied, which the officer then sees
+    for name, shown, hidden in (
+        ("olga-operator", ("Capacity", "Create one"), ("Denied accesses", "Accounts</h2>")),
+        ("carl-compliance", ("Denied accesses a day", "Last verification", "Latest reports"), ("Capacity",)),
+        ("anna-auditor", ("Verify without trusting us", "Last verification"), ("Capacity", "Create one")),
+        ("ada-admin", ("Accounts</h2>", "First steps"), ("Denied accesses", "Capacity")),
+    ):
+        anybody.delete_cookie("__Host-strongroom", domain="localhost")
+        page = _enter(anybody, name).get("/", headers=HTML).text
+        for words in shown:
+            assert words in page, (name, words)
+        for words in hidden:
+            assert words not in page, (name, words)
+
+
+def test_the_overview_that_is_looked_at_again_and_again_is_recorded_once(
+    site: Site, anybody: FlaskClient
+) -> None:
+    browser = _enter(anybody, "carl-compliance")
+    browser.get("/", headers=HTML)
+    size = site.log.head().size
+    for _ in range(3):
+        browser.get("/", headers=HTML)
+    assert site.log.head().size == size
+
+
 def test_a_wrong_password_shows_the_form_again_with_the_sentence(anybody: FlaskClient) -> None:
     data = {"name": "olga-operator", "password": "wrong", "csrf_token": _token_of(anybody.get("/login").text)}
     answer = anybody.post("/login", data=data, headers=OWN)
@@ -187,7 +226,7 @@ def test_nothing_on_a_page_is_inline_and_every_form_carries_its_token(
         login,
         *(
             browser.get(path, headers=HTML).text
-            for path in ("/", "/guests", "/guests/web-1", f"/jobs/{job.id}")
+            for path in ("/", "/guests", "/guests/web-1", "/new-guest", "/jobs", f"/jobs/{job.id}")
         ),
     ]
     anybody.delete_cookie("__Host-strongroom", domain="localhost")
@@ -207,7 +246,7 @@ def test_nothing_on_a_page_is_inline_and_every_form_carries_its_token(
 
 def test_pages_can_be_read_without_seeing_them(anybody: FlaskClient) -> None:
     browser = _enter(anybody, "carl-compliance")
-    for path in ("/", "/guests", "/guests/web-1", "/log", "/log/0"):
+    for path in ("/", "/guests", "/guests/web-1", "/jobs", "/log", "/log/0"):
         page = Page(browser.get(path, headers=HTML).text)
         assert page.all("html")[0]["lang"] == "en"
         assert len(page.all("h1")) == 1
