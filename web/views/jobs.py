@@ -4,17 +4,20 @@ The page of one follows it by server-sent events, each a piece of the page; with
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from apiflask import APIBlueprint
-from flask import Response, render_template, request, stream_with_context, url_for
+from flask import Response, redirect, render_template, request, stream_with_context, url_for
+from werkzeug.wrappers import Response as AnyResponse
 
+from policies.vocabulary import Action
+from vault.jobs import job_ref
 from vault.model import Job, JobState
 from web import long_work
 from web.api.jobs import RETRY, STILL_AT_IT, changes
 from web.guard import caller
 from web.site import site, stopping
-from web.views import people
+from web.views import people, permitted
 from web.views.refresh import wants_part
 
 routes = APIBlueprint("jobs", __name__, url_prefix="/jobs", enable_openapi=False)
@@ -49,7 +52,14 @@ def show_all() -> str:
 @routes.get("/<job_id>")
 def show(job_id: str) -> str:
     """Show a job."""
-    return render_template("job.html", job=long_work.view(long_work.visible(job_id)))
+    return render_template("job.html", job=_shown(long_work.visible(job_id)))
+
+
+@routes.post("/<job_id>/cancel")
+def cancel(job_id: str) -> AnyResponse:
+    """Cancel a job where that is safe, and show what becomes of it."""
+    long_work.cancel(job_id)
+    return redirect(url_for("pages.jobs.show", job_id=job_id), 303)
 
 
 @routes.get("/<job_id>/events")
@@ -69,10 +79,17 @@ def _pieces(seen: Iterator[Job | None]) -> Iterator[str]:
             yield STILL_AT_IT
             continue
         last = job
-        piece = render_template("job_live.html", job=long_work.view(job))
+        piece = render_template("job_live.html", job=_shown(job))
         yield f"id: {job.revision}\n{_event('progress', piece)}"
     if last is not None and long_work.has_ended(last):
         yield _event("ended", "")
+
+
+def _shown(job: Job) -> dict[str, Any]:
+    """A job with whether its reader would be let cancel it."""
+    shown = long_work.view(job)
+    may_cancel = shown["cancellable"] and not shown["cancelling"]
+    return shown | {"may_cancel": may_cancel and permitted.may(Action.JOB_CANCEL, job_ref(job.id))}
 
 
 def _event(name: str, text: str) -> str:

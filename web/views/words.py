@@ -36,6 +36,8 @@ _TONES = {
     "high": "bad",
     "external": "bad",
     "recovery": "warn",
+    "waiting": "warn",
+    "cancelled": "quiet",
 }
 
 
