@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import cedarpy
@@ -28,6 +29,8 @@ NO_PERMIT_MATCHED = "no permit matched"
 _FAILED_POLICY = re.compile(r"error while evaluating policy `([^`]+)`")
 _POLICY_PREFIX = re.compile(r"for policy `[^`]*`[:,] ")
 _DETAIL_MAX_CHARACTERS = 200
+#: Sets of entities kept parsed. The same person does the same to the same guest again and again.
+_KEPT_ENTITIES = 1024
 
 
 class Bundle(Protocol):
@@ -66,6 +69,8 @@ class PolicyEngine:
         self._digest = bundle.digest
         self._obligations = {policy.id: policy.obligation for policy in bundle.policies}
         self._schema = cedarpy.Schema.from_str(bundle.schema)
+        # By their text, so what changed is another set; reading and checking one takes as long as a decision.
+        self._parsed_entities = lru_cache(_KEPT_ENTITIES)(self._parse_entities)
         self._slices = self._slice_by_action(bundle.policies)
 
     @property
@@ -111,8 +116,7 @@ class PolicyEngine:
             "resource": entity_uid(resource),
             "context": document["context"],
         }
-        # With the schema the entities are checked, and the schema's groups of actions are added to them.
-        entities = cedarpy.Entities.from_json_str(json.dumps(document["entities"]), self._schema)
+        entities = self._parsed_entities(json.dumps(document["entities"]))
         policies = self._slices[action]
         answer = cedarpy.is_authorized(query, policies.everything, entities, self._schema)
         if answer.diagnostics.errors or answer.decision is cedarpy.Decision.NoDecision:
@@ -128,6 +132,10 @@ class PolicyEngine:
             reason = f"waits for {', '.join(missing)}, demanded by {', '.join(deciding)}"
             return self._decision(Verdict.UNMET, deciding, reason, missing)
         return self._decision(Verdict.DENY, deciding, f"forbidden by {', '.join(deciding)}")
+
+    def _parse_entities(self, text: str) -> cedarpy.Entities:
+        # With the schema the entities are checked, and the schema's groups of actions are added to them.
+        return cedarpy.Entities.from_json_str(text, self._schema)
 
     def _decision(
         self, verdict: Verdict, policies: tuple[str, ...], reason: str, obligations: tuple[str, ...] = ()

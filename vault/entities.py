@@ -3,6 +3,9 @@
 Called by the gate inside the resource's lock, so that a role revoked a moment ago no longer counts.
 """
 
+from sqlalchemy import Connection, bindparam
+from sqlmodel import col, select
+
 from policies.vocabulary import Entity, EntityRef, EntityType, Role
 from vault.database import Database
 from vault.gate import Access
@@ -37,6 +40,15 @@ def account_entity(account_id: str, roles: list[Role] | list[str], *, active: bo
     )
 
 
+# What policies look at, and no more: every access reads these.
+_ACCOUNT = select(Account.roles, Account.active).where(col(Account.id) == bindparam("id"))
+_GUEST = select(Guest.labels, Guest.owner).where(col(Guest.id) == bindparam("id"))
+_OWNED = {
+    EntityType.SESSION: select(LoginSession.account_id).where(col(LoginSession.id) == bindparam("id")),
+    EntityType.JOB: select(Job.account_id).where(col(Job.id) == bindparam("id")),
+}
+
+
 class EntityBuilder:
     """Reads principal and resource from the state database."""
 
@@ -51,34 +63,27 @@ class EntityBuilder:
         """
         known = {entity.ref: entity for entity in access.entities}
         wanted = [access.caller.principal, access.resource]
-        for ref in wanted:
-            if ref not in known and (entity := self._read(ref)) is not None:
-                known[ref] = entity
+        with self._database.reading() as connection:
+            for ref in wanted:
+                if ref not in known and (entity := _read(connection, ref)) is not None:
+                    known[ref] = entity
         for entity in list(known.values()):
             for parent in entity.parents:
                 known.setdefault(parent, Entity(parent))
         return tuple(known[ref] for ref in sorted(known, key=str))
 
-    def _read(self, ref: EntityRef) -> Entity | None:
-        with self._database.session() as session:
-            if ref.type is EntityType.ACCOUNT:
-                if ref == UNKNOWN_ACCOUNT:
-                    return account_entity(ref.id, [], active=False)
-                account = session.get(Account, ref.id)
-                return (
-                    None if account is None else account_entity(ref.id, account.roles, active=account.active)
-                )
-            if ref.type is EntityType.GUEST:
-                guest = session.get(Guest, ref.id)
-                if guest is None:
-                    return None
-                return guest_entity(ref.id, guest.labels, guest.owner)
-            if ref.type in {EntityType.SESSION, EntityType.JOB}:
-                owned: LoginSession | Job | None = (
-                    session.get(LoginSession, ref.id)
-                    if ref.type is EntityType.SESSION
-                    else session.get(Job, ref.id)
-                )
-                owner = () if owned is None else (EntityRef(EntityType.ACCOUNT, owned.account_id),)
-                return Entity(ref, parents=owner)
-        return Entity(ref)
+
+def _read(connection: Connection, ref: EntityRef) -> Entity | None:
+    if ref.type is EntityType.ACCOUNT:
+        if ref == UNKNOWN_ACCOUNT:
+            return account_entity(ref.id, [], active=False)
+        account = connection.execute(_ACCOUNT, {"id": ref.id}).one_or_none()
+        return None if account is None else account_entity(ref.id, account.roles, active=account.active)
+    if ref.type is EntityType.GUEST:
+        guest = connection.execute(_GUEST, {"id": ref.id}).one_or_none()
+        return None if guest is None else guest_entity(ref.id, guest.labels, guest.owner)
+    if (owned := _OWNED.get(ref.type)) is not None:
+        account_id = connection.execute(owned, {"id": ref.id}).scalar_one_or_none()
+        owner = () if account_id is None else (EntityRef(EntityType.ACCOUNT, account_id),)
+        return Entity(ref, parents=owner)
+    return Entity(ref)

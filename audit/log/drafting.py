@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from audit.errors import RecordInvalid
 from audit.log import canonical, shape
@@ -49,14 +50,17 @@ class Prepared:
             decision=draft.decision,
             policies=bool(draft.policies),
             result=result is not None,
-            ok=result is not None and shape.require("code", code) == "ok",
+            ok=code == "ok",
             intent=draft.intent is not None,
         )
         self.draft = draft
         self.id = _new_id() if draft.id is None else shape.require("id", draft.id)
         self.inputs_digest = None if draft.inputs is None else inputs_digest(draft.inputs)
         policies = ",".join(_quoted("policy", each) for each in draft.policies)
-        written_result = "null" if result is None else canonical.encode(result).decode()
+        written_result = "null"
+        if result is not None:
+            written_facts = canonical.encode(facts).decode() if facts else "{}"
+            written_result = f'{{"code":{_quoted("code", code)},"facts":{written_facts}}}'
         written_source = "null"
         if source is not None:
             written_source = (
@@ -76,7 +80,7 @@ class Prepared:
         self._to_end = (
             f',"session":{_or_null("session", draft.session)},"source":{written_source},"v":{shape.VERSION}}}'
         )
-        if len(self._to_seq.encode()) > MAX_RECORD_BYTES // 2:
+        if len(self._to_seq) > MAX_RECORD_BYTES // 8 and len(self._to_seq.encode()) > MAX_RECORD_BYTES // 2:
             raise RecordInvalid("The facts of a record are too large.", "Record a digest of them instead.")
 
     def place(self, seq: int, prev: str, stamp: Stamp) -> Record:
@@ -158,13 +162,15 @@ def take_stamp(clock: Clock) -> Stamp:
     return Stamp(
         at=format_time(now),
         mono_ns=clock.mono_ns() & canonical.MAX_INTEGER,
-        boot=shape.require("boot", clock.boot_id()),
+        boot=_quoted("boot", clock.boot_id())[1:-1],
     )
 
 
 def format_time(instant: datetime) -> str:
     """Write an aware instant with fixed width: `YYYY-MM-DDTHH:MM:SS.mmmmmmZ` (RFC 3339, UTC)."""
-    return instant.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return instant.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def _members(
@@ -179,8 +185,13 @@ def _members(
 
 
 def _quoted(field: str, value: object) -> str:
+    return _quoted_text(field, value) if isinstance(value, str) else f'"{shape.require(field, value)}"'
+
+
+@lru_cache(maxsize=4096)  # nearly all text of a record stands in others too
+def _quoted_text(field: str, text: str) -> str:
     # The forms allow no character that JSON would escape.
-    return f'"{shape.require(field, value)}"'
+    return f'"{shape.require(field, text)}"'
 
 
 def _or_null(field: str, value: object) -> str:
