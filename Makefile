@@ -6,9 +6,9 @@ PYTHON ?= python3
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=STRONGROOM_CACHE_DIR,CI)
 RUN := $(SUDO) .venv/bin
 LOCKS := requirements-build.lock requirements-dev.lock pyproject.toml
-ONLY ?= unit contract architecture flow crash e2e browser
+PARTS := $(or $(ONLY),unit contract architecture flow crash e2e browser)
 
-.PHONY: help setup host assets demo serve test check coverage format lock clean
+.PHONY: help setup host assets demo serve test bench check coverage format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,7 +47,10 @@ check: .venv/.complete assets ## formatting, lint, types, layers: no test runs
 	@.venv/bin/mypy
 
 test: setup check ## all tests, with real guests; ONLY="unit flow" for a part
-	@$(RUN)/python -m pytest $(addprefix tests/,$(ONLY)) $(PYTEST_ARGS)
+	@$(RUN)/python -m pytest $(addprefix tests/,$(PARTS)) $(PYTEST_ARGS)
+
+bench: setup ## compare with what you would use instead; ONLY="gate.effect", SCALE=full, WRITE_DOCS=1
+	@$(SUDO) env ONLY="$(ONLY)" SCALE="$(SCALE)" WRITE_DOCS="$(WRITE_DOCS)" STRICT="$(STRICT)" .venv/bin/python -m tests.bench
 
 coverage: setup ## tests that run in seconds, with branch coverage
 	@$(RUN)/python -m pytest -q tests/unit --cov --cov-report=term

@@ -29,6 +29,7 @@ from vault.errors import ApprovalNeeded, OutcomeNotRecorded, PolicyDenied
 from vault.journal import SafeJournal
 from vault.locks import ResourceLocks
 from vault.permit import _GATE_TOKEN, Permit
+from vault.waits import waited_s
 
 logger = logging.getLogger(__name__)
 
@@ -320,6 +321,7 @@ class Gate:
 
     def _act(self, access: Access, intent: str, act: Callable[[Permit], T]) -> T:
         permit = self._permit(access, intent)
+        begun_at, waited_before_s = time.perf_counter(), waited_s()
         try:
             if self._before_act is not None:
                 self._before_act(access.caller, intent)
@@ -329,6 +331,12 @@ class Gate:
                 error.record = intent
             self._conclude(access, permit, _code_of(error))
             raise
+        logger.debug(
+            "%s took %.3f s, %.3f s of them waiting for programs or the hypervisor.",
+            access.action,
+            time.perf_counter() - begun_at,
+            waited_s() - waited_before_s,
+        )
         self._conclude(access, permit, "ok")
         return value
 

@@ -19,7 +19,14 @@ from tests.bench.row import Row
 from tests.bench.subject import NotMeasured, Setting, Subject, bench_folder
 from tests.bench.table import facts_of, machine, markdown, terminal_table, write_into
 
-SUBJECTS: Sequence[Subject] = (disk.SUBJECT, gate.SUBJECT, append.SUBJECT, verify.SUBJECT, guest.SUBJECT, verify.FULL)
+SUBJECTS: Sequence[Subject] = (
+    disk.SUBJECT,
+    gate.SUBJECT,
+    append.SUBJECT,
+    verify.SUBJECT,
+    guest.SUBJECT,
+    verify.FULL,
+)
 _REPOSITORY = Path(__file__).parents[2]
 _RESULTS = Path("build/bench.json")
 _DOCUMENT = Path("docs/benchmarks.md")

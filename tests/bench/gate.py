@@ -8,13 +8,14 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import cedarpy
 
 from audit.log.query import LogQuery
 from audit.log.record import Kind
 from policies.inputs import entity_uid, inputs_document
-from policies.vocabulary import Action, EntityRef, Request, Role
+from policies.vocabulary import Action, EntityRef, Request, Role, Value
 from tests.bench.raw_sqlite import RawTable
 from tests.bench.rounds import percentile_ms, side_by_side
 from tests.bench.row import Row
@@ -30,6 +31,12 @@ from vault.operations.init import init_site
 
 _ROUNDS = 40
 _CALLS_A_ROUND = 20
+_EFFECT = (
+    "Gate: decision, durable intent and outcome; against one Cedar decision and two durable SQLite rows (p50)"
+)
+_READ = (
+    "Gate: decision, durable record of a read; against one Cedar decision and one durable SQLite row (p50)"
+)
 _PASSWORD = "a long passw0rd"
 _PASSPHRASE = b"correct horse battery 7"
 
@@ -61,7 +68,9 @@ class GateAndBare:
 
     def effect(self) -> None:
         """An access with an effect, whose act does nothing."""
-        self._site.gate.run(self._effect, lambda permit: permit.require(self._effect.resource, self._effect.action))
+        self._site.gate.run(
+            self._effect, lambda permit: permit.require(self._effect.resource, self._effect.action)
+        )
 
     def read(self) -> None:
         """A read of nothing."""
@@ -86,7 +95,12 @@ class BareDecision:
         texts = [text.decode() for name, text in sorted(site.bundle.files.items()) if name.endswith(".cedar")]
         self._policies = cedarpy.PolicySet.from_str("\n".join(texts))
         self._schema = cedarpy.Schema.from_str(site.bundle.schema)
-        context = {"channel": "cli", "approvals": 0, "reason_given": False, "second_factor": False}
+        context: dict[str, Value] = {
+            "channel": "cli",
+            "approvals": 0,
+            "reason_given": False,
+            "second_factor": False,
+        }
         entities = EntityBuilder(site.database).entities_for(access)
         request = Request(access.caller.principal, access.action, access.resource, context, entities)
         document = inputs_document(request)
@@ -132,16 +146,14 @@ def measure(setting: Setting, wanted: frozenset[str]) -> Iterator[Row]:
     with ExitStack() as stack:
         pair = GateAndBare(setting, stack)
         for row_id, name, ours, theirs in (
-            ("gate.effect", "Gate: decision, durable intent, durable outcome; against one Cedar decision and two "
-             "durable SQLite rows (p50)", pair.effect, pair.bare_effect),
-            ("gate.read", "Gate: decision, durable record of a read; against one Cedar decision and one durable "
-             "SQLite row (p50)", pair.read, pair.bare_read),
+            ("gate.effect", _EFFECT, pair.effect, pair.bare_effect),
+            ("gate.read", _READ, pair.read, pair.bare_read),
         ):
             if row_id in wanted:
                 setting.say(f"{row_id}: {_ROUNDS} rounds of {_CALLS_A_ROUND} accesses")
                 rounds = side_by_side(
-                    lambda call=ours: percentile_ms(call, _CALLS_A_ROUND, 50),
-                    lambda call=theirs: percentile_ms(call, _CALLS_A_ROUND, 50),
+                    partial(percentile_ms, ours, _CALLS_A_ROUND, 50),
+                    partial(percentile_ms, theirs, _CALLS_A_ROUND, 50),
                     _ROUNDS,
                 )
                 yield Row(row_id, name, rounds, "ms", "ratio >= 0.5")

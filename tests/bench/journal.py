@@ -96,5 +96,5 @@ def _unpack(target: Path) -> None:
         raise NotMeasured("systemd-journal-remote is not installed and cannot be downloaded.") from error
 
 
-def _run(*arguments: str, cwd: str) -> None:
+def _run(*arguments: str, cwd: str | None = None) -> None:
     subprocess.run(arguments, cwd=cwd, capture_output=True, check=True)

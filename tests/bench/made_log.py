@@ -4,6 +4,7 @@ Four records made by the product's own code serve as forms; only numbers, ids an
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -79,20 +80,35 @@ def _records(forms: list[_Form], count: int) -> Iterator[tuple[list[bytes], list
 
 
 def _forms(bundle: str) -> list[_Form]:
-    decided: dict[str, object] = {
-        "policies": ("base.operator-guests",), "bundle": bundle, "inputs": _INPUTS, "source": _SOURCE,
-        "session": _SESSION,
-    }  # fmt: skip
     done = {"code": "ok", "facts": {"disk_bytes": 4096}}
     refused = {"code": "policy.denied", "facts": {}}
-    drafts = [
-        Draft(Kind.INTENT, _ACCOUNT, "guest.start", _GUEST, "allow", id=_ID, **decided),
-        Draft(Kind.OUTCOME, _ACCOUNT, "guest.start", _GUEST, result=done, intent=_INTENT, id=_ID, source=_SOURCE),
-        Draft(Kind.ACCESS, _ACCOUNT, "guest.show", _GUEST, "allow", result=done, id=_ID, **decided),
-        Draft(Kind.DENIED, _ACCOUNT, "guest.delete", _GUEST, "deny", result=refused, id=_ID, **decided),
-    ]
+    start = Draft(
+        kind=Kind.INTENT,
+        principal=_ACCOUNT,
+        action="guest.start",
+        resource=_GUEST,
+        decision="allow",
+        policies=("base.operator-guests",),
+        bundle=bundle,
+        inputs=_INPUTS,
+        source=_SOURCE,
+        session=_SESSION,
+        id=_ID,
+    )
+    end = replace(
+        start,
+        kind=Kind.OUTCOME,
+        decision=None,
+        policies=(),
+        bundle=None,
+        inputs=None,
+        result=done,
+        intent=_INTENT,
+    )
+    show = replace(start, kind=Kind.ACCESS, action="guest.show", result=done)
+    refusal = replace(start, kind=Kind.DENIED, action="guest.delete", decision="deny", result=refused)
     stamp = take_stamp(HostClock())
-    return [_form(draft, stamp) for draft in drafts]
+    return [_form(draft, stamp) for draft in (start, end, show, refusal)]
 
 
 def _form(draft: Draft, stamp: Stamp) -> _Form:

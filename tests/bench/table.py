@@ -20,7 +20,9 @@ def terminal_table(rows: Sequence[Row]) -> Table:
     """The rows for people at a terminal."""
     table = Table(title="Strongroom against what you would use instead")
     for column in ("row", "ours", "theirs", "unit", "ratio", "spread", "goal", "holds"):
-        table.add_column(column, justify="right" if column in {"ours", "theirs", "ratio", "spread"} else "left")
+        table.add_column(
+            column, justify="right" if column in {"ours", "theirs", "ratio", "spread"} else "left"
+        )
     for row in rows:
         table.add_row(*_cells(row))
     return table

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from vault.errors import HostFailure
 from vault.keystore.secret import SecretBytes
+from vault.waits import waiting_for_others
 
 _LOG = logging.getLogger(__name__)
 #: For everything but copying an image.
@@ -109,7 +110,7 @@ def run_with_progress(
             pass_fds=pass_fds,
             env=_ENVIRONMENT,
         )
-    with child:
+    with child, waiting_for_others():
         try:
             _follow(child, progress)
             _, errors = child.communicate()

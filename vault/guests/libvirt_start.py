@@ -22,6 +22,7 @@ from vault.guests.libvirt_secrets import defined_secrets, is_half_start
 from vault.guests.live_domain import differences, read_mark
 from vault.guests.qemu_process import require_sound_process
 from vault.keystore.secret import DiskPassphrase
+from vault.waits import waiting_for_others
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,8 @@ class DomainStart:
         plan = replace(self._plan, boot=boot)
         with defined_secrets(connection, plan.instance, plan.run, passphrases) as secrets:
             asked = domain_xml(plan, secrets)
-            return asked, connection.createXML(asked, libvirt.VIR_DOMAIN_START_PAUSED)
+            with waiting_for_others():
+                return asked, connection.createXML(asked, libvirt.VIR_DOMAIN_START_PAUSED)
 
     def _require_as_asked(self, asked: str, domain: "libvirt.virDomain") -> None:
         different = differences(asked, domain.XMLDesc())
