@@ -454,7 +454,7 @@ def test_an_auditors_own_notes_beside_the_export_are_not_mistaken_for_it() -> No
 def test_key_epochs_that_cannot_be_verified_are_not_a_pass() -> None:
     export = honest_export()
     export.files["epochs.jsonl"] = b"{}\n"
-    assert export.mend_manifest().failure().finding == "epochs.unknown"
+    assert export.mend_manifest().failure().finding == "epoch.invalid"
 
 
 @pytest.mark.parametrize(
