@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from policies.errors import BundleInvalid
 from policies.obligations import Obligation, read_obligation
@@ -40,6 +41,21 @@ class Policy:
     controls: tuple[str, ...]
     obligation: Obligation | None
     form: str
+
+    @property
+    def says(self) -> str:
+        """What the policy says in one sentence, made from its head; what it demands besides is in its text."""
+        form = json.loads(self.form)
+        actions = _actions(form["action"])
+        verb = "Lets" if self.effect is Effect.PERMIT else "Forbids"
+        link = "do" if self.effect is Effect.PERMIT else "to do"
+        kinds = [str(condition["kind"]) for condition in form["conditions"]]
+        where = "".join(f", {_CONDITIONS[kind]}" for kind in kinds)
+        return f"{verb} {_who(form['principal'])} {link} {actions}{where}."
+
+
+#: How the conditions of a policy are told; what exactly they are is in its text.
+_CONDITIONS = {"when": "under its condition", "unless": "unless its exception holds"}
 
 
 #: Ids go into records, reports and addresses of pages: short, lower case, no surprises.
@@ -102,3 +118,25 @@ def _read_controls(file: str, policy_id: str, value: str | None) -> tuple[str, .
             'Write it as in @control("HIPAA 164.312(a)(1); PCI 7.2.2").',
         )
     return controls
+
+
+def _who(principal: Mapping[str, Any]) -> str:
+    """The principal of a policy's head, in words."""
+    if principal["op"] == "is":
+        return {"Account": "every account", "OperatingSystem": "the host itself"}.get(
+            principal["entity_type"], f"every {principal['entity_type']}"
+        )
+    if "entity" in principal:
+        entity = principal["entity"]
+        kind = {"Role": "the role ", "OperatingSystem": "the host's "}.get(
+            entity["type"], f"{entity['type']} "
+        )
+        return f"{kind}{entity['id']}"
+    return "everybody"
+
+
+def _actions(action: Mapping[str, Any]) -> str:
+    """The actions of a policy's head, in words: all of them by name."""
+    if "entities" in action:
+        return ", ".join(str(entity["id"]) for entity in action["entities"])
+    return str(action["entity"]["id"]) if "entity" in action else "anything"

@@ -56,6 +56,7 @@ class Action(StrEnum):
     KEYSTORE_SEAL = "keystore.seal"
 
     SESSION_LOGIN = "session.login"
+    SESSION_LIST = "session.list"
     SESSION_END = "session.end"
 
     ACCOUNT_CREATE = "account.create"

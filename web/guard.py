@@ -48,7 +48,13 @@ _CLI_AGENT: Final = "strongroom-cli/"
 
 #: Failed tries from one address; beside the lockout of the account (PCI 8.3.4).
 FAILURES_ALLOWED: Final = "20 per minute; 200 per hour"
-_LIMITED: Final = ("api.sessions.log_in", "pages.session.log_in", "api.keystore.unseal")
+_LIMITED: Final = (
+    "api.sessions.log_in",
+    "pages.session.log_in",
+    "api.keystore.unseal",
+    "pages.keys.unseal",
+    "pages.own.change_password",
+)
 
 
 @dataclass(frozen=True, slots=True)

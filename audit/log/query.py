@@ -83,6 +83,15 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class HourCount:
+    """How many records of one hour have one decision (None where no policy was asked)."""
+
+    hour: datetime
+    decision: str | None
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
 class IntentState:
     """An intent, and whether its access is over.
 
@@ -154,6 +163,32 @@ class LogQuery:
             for seq, data, leaf in rows:
                 after = int(str(seq))
                 yield checked_record(data, leaf).bytes
+
+    def checkpoint_over(self, seq: int) -> bytes | None:
+        """The first signed checkpoint, a C2SP note, that covers record number `seq`; None while there is none."""
+        for (note,) in self._database.rows(
+            "SELECT note FROM checkpoint WHERE size > ? ORDER BY size LIMIT 1", seq
+        ):
+            return _blob(note)
+        return None
+
+    def count_by_hour(self, wanted: Filter, most_records: int) -> list[HourCount]:
+        """How many records fit, hour by hour and by decision, from the newest `most_records` that do.
+
+        Read from the search columns alone: it helps to find records, and is no evidence.
+        """
+        conditions, values = wanted.conditions()
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        rows = self._database.rows(
+            "SELECT substr(at, 1, 13) AS hour, COALESCE(decision, ''), COUNT(*) FROM"  # noqa: S608 - our own columns
+            f" (SELECT at, decision FROM entry{where} ORDER BY seq DESC LIMIT ?) GROUP BY 1, 2 ORDER BY 1, 2",
+            *values,
+            most_records,
+        )
+        return [
+            HourCount(datetime.fromisoformat(f"{hour}:00:00+00:00"), str(decision) or None, int(str(count)))
+            for hour, decision, count in rows
+        ]
 
     def by_id(self, record_id: str) -> Record:
         """The record with this id.

@@ -8,7 +8,7 @@ is disabled.
 import hashlib
 import secrets
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlmodel import col, select
 
@@ -83,8 +83,7 @@ class Sessions:
                 raise SessionExpired("Your session was ended.", again)
             if login.expires_at <= now:
                 raise SessionExpired("Your session or token has expired.", again)
-            idle = timedelta(seconds=login.idle_limit_s) if login.idle_limit_s else None
-            if idle is not None and login.last_seen_at + idle <= now:
+            if not _works(login, now):
                 raise SessionExpired("Your session was unused for too long and has ended.", again)
             if not by_itself and now - login.last_seen_at > timedelta(seconds=_TOUCH_AFTER_S):
                 login.last_seen_at = now
@@ -157,6 +156,17 @@ class Sessions:
                 row for row in rows if _is_token(row) and row.ended_at is None and row.expires_at > utc_now()
             ]
 
+    def open_of(self, account_id: str) -> list[LoginSession]:
+        """Sessions of an account that still work, the last used first; tokens of programs are not among them."""
+        now = utc_now()
+        with self._database.session() as session:
+            rows = session.exec(
+                select(LoginSession)
+                .where(LoginSession.account_id == account_id, col(LoginSession.ended_at).is_(None))
+                .order_by(col(LoginSession.last_seen_at).desc())
+            )
+            return [row for row in rows if not _is_token(row) and _works(row, now)]
+
     def _end(self, session_id: str) -> None:
         with self._database.session() as session:
             login = session.get(LoginSession, session_id)
@@ -178,6 +188,11 @@ class Sessions:
         with self._database.session() as session:
             session.add(login)
         return NewLogin(login, token)
+
+
+def _works(login: LoginSession, now: datetime) -> bool:
+    idle = timedelta(seconds=login.idle_limit_s) if login.idle_limit_s else None
+    return login.expires_at > now and (idle is None or login.last_seen_at + idle > now)
 
 
 def _is_token(login: LoginSession) -> bool:

@@ -26,6 +26,8 @@ from vault.site import Site
 
 _INTEGRITY_EXIT = 7
 _NEIGHBOURS = 3
+#: Records that one picture of activity is drawn from, at most, so that a long log answers as fast as a short one.
+MOST_COUNTED = 100_000
 
 
 def list_records(
@@ -35,6 +37,8 @@ def list_records(
     limit: int = 50,
     token: str | None = None,
     view: str | None = None,
+    *,
+    with_activity: bool = False,
 ) -> dict[str, Any]:
     """Records, newest first.
 
@@ -42,6 +46,7 @@ def list_records(
         filters: any of since, until (RFC 3339 or aware datetimes), kind, principal, action, resource,
         decision.
         token: `next` of the page before.
+        with_activity: also count what fits, hour by hour and by decision (`activity`).
 
     Raises:
         BadInput: a filter cannot be read.
@@ -50,15 +55,16 @@ def list_records(
 
     def produce() -> dict[str, Any]:
         page = site.reader.search(wanted, limit=limit, token=token)
-        return {"items": [record.document() for record in page.items], "next": page.next}
+        found: dict[str, Any] = {"items": [record.document() for record in page.items], "next": page.next}
+        return found | {"activity": _activity(site, wanted)} if with_activity else found
 
     return site.gate.read(Access(caller, Action.LOG_LIST, LOG), produce, view=view)
 
 
 def show_record(site: Site, caller: Caller, seq_or_id: str) -> dict[str, Any]:
-    """One record with what explains it: texts of the deciding policies, what they were given, outcome.
+    """One record with what explains it: the deciding policies, what they were given, the outcome, neighbours.
 
-    Neighbours.
+    With its place in the chain: its hash, its canonical bytes as they were hashed, the first checkpoint over it.
     """
 
     def produce() -> dict[str, Any]:
@@ -69,7 +75,9 @@ def show_record(site: Site, caller: Caller, seq_or_id: str) -> dict[str, Any]:
         )
         return record.document() | {
             "leaf_hash": record.leaf_hash.hex(),
-            "policies_text": {name: policy_text(site.bundle, name) for name in record.policies},
+            "canonical": record.bytes.decode(),
+            "checkpoint": _covering_checkpoint(site, record),
+            "policies_text": _policies_text(site, record),
             "inputs_document": _inputs(site, record),
             "outcome": _outcome(site, record),
             "neighbours": _neighbours(site, record),
@@ -90,7 +98,11 @@ def verify_log(site: Site, caller: Caller, progress: Progress) -> dict[str, Any]
         exit_code, report = run_child(
             "audit.verify", [str(site.settings.log_db), "--store", "--json"], progress
         )
-        permit.note(holds=exit_code == 0, records=report.get("records", 0))
+        permit.note(
+            holds=exit_code == 0,
+            records=report.get("records", 0),
+            checks={str(check["name"]): bool(check["holds"]) for check in report.get("checks", [])},
+        )
         if exit_code == _INTEGRITY_EXIT:
             failed = [check for check in report.get("checks", []) if not check["holds"]]
             sentence = failed[0]["detail"] if failed else "The log does not verify."
@@ -188,6 +200,11 @@ def export_file(site: Site, caller: Caller, export_id: str) -> Path:
 
 
 def _filter(filters: dict[str, Any]) -> Filter:
+    """Read the filters of a list of records, as people and programs write them.
+
+    Raises:
+        BadInput: one of them cannot be read.
+    """
     unknown = set(filters) - {"since", "until", "kind", "principal", "action", "resource", "decision"}
     if unknown:
         raise BadInput(f"The log cannot be filtered by {min(unknown)!r}.")
@@ -217,9 +234,35 @@ def _instant(value: str | datetime | None) -> datetime | None:
     return found
 
 
+def _activity(site: Site, wanted: Filter) -> dict[str, Any]:
+    counted = site.reader.count_by_hour(wanted, MOST_COUNTED)
+    total = sum(count.records for count in counted)
+    return {
+        "items": [
+            {"hour": count.hour, "decision": count.decision, "records": count.records} for count in counted
+        ],
+        "records": total,
+        "whole": total < MOST_COUNTED,
+    }
+
+
 def _inputs(site: Site, record: Record) -> object:
     inputs = site.reader.inputs_of(record)
     return None if inputs is None else json.loads(inputs)
+
+
+def _policies_text(site: Site, record: Record) -> dict[str, str]:
+    """The texts of the policies that decided, as they were then: from the bundle that the record names."""
+    files = {} if record.bundle is None else site.reader.bundle(record.bundle)
+    return {name: policy_text(files, name) for name in record.policies}
+
+
+def _covering_checkpoint(site: Site, record: Record) -> dict[str, object] | None:
+    note = site.reader.checkpoint_over(record.seq)
+    if note is None:
+        return None
+    signed = Checkpoint.verify(note, [VerifierKey.parse(site.reader.vkey)])
+    return {"size": signed.head.size, "root": signed.head.root.hex(), "note": note.decode()}
 
 
 def _outcome(site: Site, record: Record) -> dict[str, object] | None:

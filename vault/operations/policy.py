@@ -41,21 +41,43 @@ def describe(bundle: PolicyBundle) -> list[dict[str, Any]]:
             "file": policy.file,
             "effect": str(policy.effect),
             "controls": list(policy.controls),
-            "text": policy_text(bundle, policy.id),
+            "says": policy.says,
+            "comment": policy_comment(bundle.files, policy.id),
+            "text": policy_text(bundle.files, policy.id),
         }
         for policy in bundle.policies
     ]
 
 
-def policy_text(bundle: PolicyBundle, policy_id: str) -> str:
+def policy_text(files: Mapping[str, bytes], policy_id: str) -> str:
     """The text of one policy as its file has it, annotations included.
 
-    Empty when the bundle has none such.
+    Args:
+        files: the files of a bundle, by name.
+
+    Returns:
+        the text; empty when no file has this policy.
     """
-    for policy in bundle.policies:
-        if policy.id == policy_id:
-            lines = bundle.files[policy.file].decode().splitlines()
-            start = next(n for n, line in enumerate(lines) if f'@id("{policy_id}")' in line)
-            end = next(n for n in range(start, len(lines)) if lines[n].rstrip().endswith(";"))
-            return "\n".join(lines[start : end + 1])
-    return ""
+    lines, start = _found(files, policy_id)
+    end = next((n for n in range(start, len(lines)) if lines[n].rstrip().endswith(";")), len(lines) - 1)
+    return "\n".join(lines[start : end + 1])
+
+
+def policy_comment(files: Mapping[str, bytes], policy_id: str) -> str:
+    """What the file's author wrote right above a policy, as one paragraph; may be empty."""
+    lines, start = _found(files, policy_id)
+    said: list[str] = []
+    while start > 0 and lines[start - 1].startswith("//"):
+        start -= 1
+        said.insert(0, lines[start].lstrip("/").strip())
+    return "" if any(line.startswith("---") for line in said) else " ".join(said)
+
+
+def _found(files: Mapping[str, bytes], policy_id: str) -> tuple[list[str], int]:
+    for name, content in files.items():
+        if name.endswith(".cedar"):
+            lines = content.decode().splitlines()
+            for number, line in enumerate(lines):
+                if f'@id("{policy_id}")' in line:
+                    return lines, number
+    return [], 0

@@ -36,6 +36,18 @@ def log_out() -> dict[str, Any]:
     return sessions.logout(site(), caller())
 
 
+@routes.get("/sessions/own")
+def list_sessions() -> dict[str, Any]:
+    """List one's own sessions that still work."""
+    return sessions.list_sessions(site(), caller())
+
+
+@routes.delete("/sessions/<session_id>")
+def end_session(session_id: str) -> dict[str, Any]:
+    """End one of one's own sessions."""
+    return sessions.end_session(site(), caller(), session_id)
+
+
 @routes.get("/whoami")
 def whoami() -> dict[str, Any]:
     """Show who is logged in, with which roles, and until when."""

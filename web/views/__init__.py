@@ -2,9 +2,28 @@
 
 from apiflask import APIBlueprint
 
-from web.views import guests, home, jobs, log, new_guest, session, words
+from web.views import (
+    accounts,
+    findings,
+    guests,
+    health,
+    home,
+    jobs,
+    keys,
+    log,
+    new_guest,
+    own,
+    policy,
+    reports,
+    session,
+    verification,
+    words,
+)
 
-_SUBJECTS = (home, session, guests, new_guest, jobs, log)
+_SUBJECTS = (
+    *(home, session, guests, new_guest, jobs, log, verification),
+    *(reports, findings, keys, policy, accounts, own, health),
+)
 
 
 def blueprint() -> APIBlueprint:

@@ -8,7 +8,7 @@ from flask import current_app, g
 
 from policies.engine import PolicyEngine
 from policies.vocabulary import Action, Decision, EntityRef, Request, Verdict
-from vault.entities import HOST, LOG, SITE, EntityBuilder, guest_entity, guest_ref
+from vault.entities import HOST, KEY_STORE, LOG, SITE, EntityBuilder, guest_entity, guest_ref
 from vault.gate import Access
 from web.guard import caller
 from web.site import site
@@ -68,6 +68,8 @@ def pages() -> dict[str, bool]:
     """Which parts of the site the caller may see; asked once a request."""
     if "pages" not in g:
         g.pages = {part: may(action, resource) for part, (action, resource) in _PARTS.items()}
+        # Who may unseal need not be one who may see the list of keys.
+        g.pages["keys"] = g.pages["keys"] or may(Action.KEYSTORE_UNSEAL, KEY_STORE)
     found: dict[str, bool] = g.pages
     return found
 

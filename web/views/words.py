@@ -85,6 +85,15 @@ def when(at: str | datetime | None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def span(seconds: int) -> str:
+    """A length of time as people say it, by its largest unit: 40 s, 5 min, 3 h, 12 days."""
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 2 * 3600:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 48 * 3600 else f"{seconds // 86400} days"
+
+
 def short(written: str | None) -> str:
     """A reference or digest that fits a table: `guest:1f0c9a2e…`."""
     if not written:
@@ -120,8 +129,9 @@ def install(pages: Blueprint) -> None:
     """Give the templates these words, and what the page's head needs."""
     pages.add_app_template_filter(size, "size")
     pages.add_app_template_filter(deed, "deed")
-    pages.add_app_template_filter(age, "age")
     pages.add_app_template_filter(when, "when")
+    pages.add_app_template_filter(span, "span")
+    pages.add_app_template_filter(age, "age")
     pages.add_app_template_filter(short, "short")
     pages.add_app_template_filter(tone, "tone")
     pages.add_app_template_filter(pretty, "pretty")

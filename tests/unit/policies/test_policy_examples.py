@@ -27,9 +27,10 @@ RESOURCES = {
     "debian-12": "image.verify image.delete",
     "disk-key": "key.show",
     "keystore": "keystore.unseal keystore.seal",
-    "log": "log.list log.show log.verify log.checkpoint log.export",
+    "log": "log.list log.show log.verify log.checkpoint log.epoch log.export",
     "host": "host.inspect",
-    "another-account": "account.create account.disable account.password token.create token.list token.revoke",
+    "another-account": "account.create account.disable account.password session.list token.create token.list "
+    "token.revoke",
     "another-session": "session.end",
     "another-job": "job.cancel",
     "finding": "finding.acknowledge finding.close",

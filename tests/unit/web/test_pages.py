@@ -181,7 +181,7 @@ def test_filters_live_in_the_address_and_the_next_page_keeps_them(anybody: Flask
     page = browser.get("/log?action=guest.list&since=2020-01-01&until=2099-12-31", headers=HTML).text
     assert page.count('<td data-label="No.">') == 50
     assert '<option value="guest.list" selected>' in page
-    older = re.search(r'href="(/log\?[^"]+)">Older', page)
+    older = re.search(r'href="(/log\?[^"]+)" rel="next">Older', page)
     assert older is not None
     target = older[1].replace("&amp;", "&")
     assert "action=guest.list" in target
