@@ -18,7 +18,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from audit.evidence.facts import (
     AccountFacts,
@@ -27,16 +27,22 @@ from audit.evidence.facts import (
     DiskFacts,
     Facts,
     FileFacts,
+    FindingFacts,
     GuestFacts,
     HostMemoryFacts,
+    ImageFacts,
     KeyFacts,
     KeyStoreFacts,
     LogFacts,
+    MadeReportFacts,
+    NetworkFacts,
     PolicyFacts,
     SettingsFacts,
+    SignerFacts,
     SystemFacts,
     TransportFacts,
 )
+from audit.log.bundle_files import bundle_digest
 from policies.bundle import empty
 from policies.engine import PolicyEngine
 from policies.vocabulary import Action, Entity, EntityRef, EntityType, Request
@@ -44,9 +50,10 @@ from vault.disks.measure import measure_disk
 from vault.entities import HOST, KEY_STORE, LOG, SITE, account_entity, guest_entity
 from vault.errors import VaultError
 from vault.guests.mounts import active_swap, file_system_of
+from vault.guests.network import DEFAULT_NETWORK, bridge_of
 from vault.identity.passwords import BARRED_FORMER_PASSWORDS
 from vault.keystore.seals.passphrase import MIN_CHARACTERS, RFC_9106_SECOND_OPTION
-from vault.model import Account, Disk, Guest, GuestState
+from vault.model import Account, Disk, Finding, Guest, GuestState, Report
 from vault.site import Site
 
 _LIBVIRT_DIR = Path("/var/lib/libvirt/qemu")
@@ -60,16 +67,17 @@ class SiteFacts:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def facts(self, generated_by: str, now: datetime) -> Facts:
+    def facts(self, generated_by: str, now: datetime, signer: SignerFacts | None = None) -> Facts:
         """Measure everything now.
 
         Args:
             generated_by: id of the account that asked.
             now: the instant the facts are taken, aware.
+            signer: whose certificate will sign the report; None when none will.
         """
         settings = self._site.settings
         return Facts(
-            system=self._system(generated_by, now),
+            system=self._system(generated_by, now, signer),
             guests=self._guests(),
             keys=self._keys(),
             key_store=self._key_store(),
@@ -95,11 +103,16 @@ class SiteFacts:
                 bundle=self._site.bundle.digest,
                 policy_count=len(self._site.bundle.policies),
                 canary=ask_canary(),
+                kept=self._kept_bundles(),
             ),
             log=self._log(),
+            findings=self._findings(),
+            images=self._images(),
+            reports=self._reports(),
+            network=NetworkFacts(name=DEFAULT_NETWORK, bridge=bridge_of(DEFAULT_NETWORK)),
         )
 
-    def _system(self, generated_by: str, now: datetime) -> SystemFacts:
+    def _system(self, generated_by: str, now: datetime, signer: SignerFacts | None) -> SystemFacts:
         hypervisor = self._site.host.versions()
         return SystemFacts(
             name="Strongroom",
@@ -111,6 +124,50 @@ class SiteFacts:
             qemu_version=hypervisor.qemu,
             extracted_at=now,
             generated_by=generated_by,
+            signer=signer,
+        )
+
+    def _kept_bundles(self) -> tuple[str, ...]:
+        """Versions of the policy whose text is in the log's database and has the digest it is kept under."""
+        digests = self._site.reader.bundles()
+        return tuple(sorted(d for d in digests if bundle_digest(self._site.reader.bundle(d)) == d))
+
+    def _findings(self) -> tuple[FindingFacts, ...]:
+        with self._site.database.session() as session:
+            rows = list(session.exec(select(Finding).order_by(col(Finding.created_at), Finding.id)))
+        return tuple(
+            FindingFacts(
+                id=row.id,
+                code=row.code,
+                severity=row.severity,
+                resource=row.resource,
+                created_at=row.created_at,
+                record=row.record,
+                closed_at=row.closed_at,
+            )
+            for row in rows
+        )
+
+    def _images(self) -> tuple[ImageFacts, ...]:
+        return tuple(
+            ImageFacts(
+                id=image.id,
+                name=image.name,
+                source=str(image.source),
+                sha256=hashlib.sha256(image.document).hexdigest(),
+                created_at=image.created_at,
+            )
+            for image in self._site.images.all()
+        )
+
+    def _reports(self) -> tuple[MadeReportFacts, ...]:
+        with self._site.database.session() as session:
+            rows = list(session.exec(select(Report).order_by(col(Report.created_at), Report.id)))
+        return tuple(
+            MadeReportFacts(
+                id=row.id, framework=row.framework, created_at=row.created_at, created_by=row.created_by
+            )
+            for row in rows
         )
 
     def _guests(self) -> tuple[GuestFacts, ...]:
@@ -127,7 +184,10 @@ class SiteFacts:
                 owner=guest.owner,
                 uid=guest.uid,
                 created_at=guest.created_at,
+                started_at=guest.started_at,
                 deleted_at=guest.deleted_at,
+                autostart=guest.autostart,
+                image=guest.image_id,
                 disks=tuple(
                     measured_disk(disk)
                     for disk in disks
@@ -227,6 +287,7 @@ def measured_disk(disk: Disk) -> DiskFacts:
         known_keyslots=tuple(disk.known_keyslots),
         uuid=measured.uuid,
         header_sha256=measured.header_sha256 or None,
+        known_header_sha256=disk.header_sha256,
         key_id=disk.key_id,
         device=_device(path),
     )
@@ -339,6 +400,7 @@ def _account_facts(account: Account) -> AccountFacts:
         created_at=account.created_at,
         last_login_at=account.last_login_at,
         disabled_at=account.disabled_at,
+        password_changed_at=account.password_changed_at,
     )
 
 

@@ -110,8 +110,17 @@ def kept(wanted: Callable[[Event], bool]) -> Generator[None, Event | None, list[
     return found
 
 
-def run_checks(checks: Sequence["Check"], snapshot: Snapshot) -> list[CheckResult]:
+def no_listener(_event: Event) -> None:
+    """Hear a record and do nothing."""
+
+
+def run_checks(
+    checks: Sequence["Check"], snapshot: Snapshot, listener: Callable[[Event], None] = no_listener
+) -> list[CheckResult]:
     """Run checks over one snapshot, with one pass over the log for all that read it.
+
+    Args:
+        listener: told each record of the period in that same pass; nothing of a log that does not verify.
 
     Returns:
         The results, in the order of the checks.
@@ -132,7 +141,7 @@ def run_checks(checks: Sequence["Check"], snapshot: Snapshot) -> list[CheckResul
                 query="none: see the check of the log itself",
             )
     if readings:
-        _send(readings, snapshot)
+        _send(readings, snapshot, listener)
     for check, reading in readings:
         try:
             reading.send(None)
@@ -141,13 +150,15 @@ def run_checks(checks: Sequence["Check"], snapshot: Snapshot) -> list[CheckResul
     return [results[check.id] for check in checks]
 
 
-def _send(readings: Sequence[tuple["Check", Reading]], snapshot: Snapshot) -> None:
-    whole = [reading for check, reading in readings if check.whole_log]
-    every = [reading for _, reading in readings]
+def _send(
+    readings: Sequence[tuple["Check", Reading]], snapshot: Snapshot, listener: Callable[[Event], None]
+) -> None:
+    whole = [reading.send for check, reading in readings if check.whole_log]
+    every = [*(reading.send for _, reading in readings), listener]
     events = snapshot.log.all_events() if whole else snapshot.log.events()
     for event in events:
-        for reading in every if snapshot.log.holds(event.seq) else whole:
-            reading.send(event)
+        for send in every if snapshot.log.holds(event.seq) else whole:
+            send(event)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,3 +35,10 @@ class ReportUnwritable(EvidenceError):
 
     code = "report.unwritable"
     exit_code = ExitCode.HOST_FAILURE
+
+
+class SignerUnusable(EvidenceError):
+    """The key that signs reports is missing, unsafe, out of date, or does not fit its certificate."""
+
+    code = "report.signer_unusable"
+    exit_code = ExitCode.HOST_FAILURE

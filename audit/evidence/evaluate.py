@@ -11,16 +11,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
-from audit.evidence.check import Check, CheckResult, Snapshot, run_checks
+from audit.evidence.check import Check, CheckResult, Snapshot, no_listener, run_checks
 from audit.evidence.checks.registry import checks_for
 from audit.evidence.document import to_bytes
 from audit.evidence.framework import Framework
 from audit.evidence.instant import Period
+from audit.evidence.log_range import Event
 from audit.evidence.verdict import VERDICT_ORDER, Verdict, status_in_framework, worst
 from policies.controls import Catalogue, Control, Evidence
 
 #: The evaluation document's shape.
 EVALUATION_VERSION = 1
+#: Records between two words on progress.
+_PROGRESS_RECORDS = 4096
 _TESTED = frozenset({Verdict.SATISFIED, Verdict.PARTIAL, Verdict.NOT_SATISFIED})
 
 Progress = Callable[[float, str], None]
@@ -119,7 +122,10 @@ class Evaluation:
 
 
 def evaluate(
-    snapshot: Snapshot, catalogue: Catalogue, progress: Progress = lambda _fraction, _sentence: None
+    snapshot: Snapshot,
+    catalogue: Catalogue,
+    progress: Progress = lambda _fraction, _sentence: None,
+    listener: Callable[[Event], None] = no_listener,
 ) -> Evaluation:
     """Run the framework's checks and judge every control of the catalogue.
 
@@ -127,10 +133,22 @@ def evaluate(
         snapshot: facts, log and period.
         catalogue: the framework's controls.
         progress: called with a fraction from 0 to 1 and a sentence.
+        listener: told each record of the period while the checks read it.
     """
     checks = checks_for(snapshot.framework)
+    heard = 0
+
+    def hear(event: Event) -> None:
+        nonlocal heard
+        heard += 1
+        if heard % _PROGRESS_RECORDS == 0:
+            progress(
+                heard / (snapshot.log.count + 1), f"Checking record {heard:,} of {snapshot.log.count:,}."
+            )
+        listener(event)
+
     progress(0.0, f"Running {len(checks)} checks over {snapshot.log.size:,} records.")
-    results = run_checks(checks, snapshot)
+    results = run_checks(checks, snapshot, hear)
     items = [
         _numbered(number, check, result, snapshot.framework)
         for number, (check, result) in enumerate(zip(checks, results, strict=True), start=1)

@@ -30,10 +30,15 @@ from audit.evidence.site_facts import (
     AccountFacts,
     CanaryFacts,
     FileFacts,
+    FindingFacts,
+    ImageFacts,
     LogFacts,
+    MadeReportFacts,
+    NetworkFacts,
     PolicyFacts,
     ProofFacts,
     SettingsFacts,
+    SignerFacts,
     SystemFacts,
     TransportFacts,
 )
@@ -47,14 +52,19 @@ __all__ = [
     "FactSource",
     "Facts",
     "FileFacts",
+    "FindingFacts",
     "GuestFacts",
     "HostMemoryFacts",
+    "ImageFacts",
     "KeyFacts",
     "KeyStoreFacts",
     "LogFacts",
+    "MadeReportFacts",
+    "NetworkFacts",
     "PolicyFacts",
     "ProofFacts",
     "SettingsFacts",
+    "SignerFacts",
     "SystemFacts",
     "TransportFacts",
 ]
@@ -66,7 +76,11 @@ _MAX_SNAPSHOT_BYTES = 256 * 1024 * 1024
 
 
 class Facts(Fact):
-    """Everything a report is made from, beside the log itself."""
+    """Everything a report is made from, beside the log itself.
+
+    Attributes:
+        findings, images, reports, network: None when they were not asked for, as in older snapshots.
+    """
 
     system: SystemFacts
     guests: tuple[GuestFacts, ...]
@@ -79,6 +93,10 @@ class Facts(Fact):
     policy: PolicyFacts
     log: LogFacts
     proofs: tuple[ProofFacts, ...] = ()
+    findings: tuple[FindingFacts, ...] | None = None
+    images: tuple[ImageFacts, ...] | None = None
+    reports: tuple[MadeReportFacts, ...] | None = None
+    network: NetworkFacts | None = None
     v: int = FACTS_VERSION
 
     def to_bytes(self) -> bytes:

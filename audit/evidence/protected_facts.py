@@ -13,6 +13,7 @@ class DiskFacts(Fact):
         known_keyslots: slots the key store knows of; any other active one is a finding.
         device: the file system device the file lies on (major:minor).
         fixed: a data-centre drive; False only for media that is really taken out and carried.
+        known_header_sha256: digest of the header as the platform last left it.
         error: why the file could not be measured; then nothing else about it is trusted.
     """
 
@@ -29,6 +30,7 @@ class DiskFacts(Fact):
     known_keyslots: tuple[int, ...] = ()
     uuid: str | None = None
     header_sha256: Hex256 | None = None
+    known_header_sha256: Hex256 | None = None
     key_id: str | None = None
     device: str | None = None
     fixed: bool = True
@@ -45,7 +47,10 @@ class GuestFacts(Fact):
     owner: str | None = None
     uid: int | None = None
     created_at: Instant | None = None
+    started_at: Instant | None = None
     deleted_at: Instant | None = None
+    autostart: bool | None = None
+    image: str | None = None
     disks: tuple[DiskFacts, ...] = ()
 
 

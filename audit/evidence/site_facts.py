@@ -7,6 +7,19 @@ from pydantic import Field
 from audit.evidence.fact import Count, Fact, Hex256, Instant
 
 
+class SignerFacts(Fact):
+    """Whose certificate signs the report's PDF.
+
+    Attributes:
+        certificates: SHA-256 of each certificate of the chain, the signer's first.
+        self_issued: the authority is this site's own, so nobody else vouches for it.
+    """
+
+    subject: str
+    certificates: tuple[Hex256, ...]
+    self_issued: bool
+
+
 class SystemFacts(Fact):
     """Which installation this is, and when and by whom the facts were taken.
 
@@ -26,6 +39,7 @@ class SystemFacts(Fact):
     generated_by: str
     clock_offset_us: int | None = None
     clock_source: str | None = None
+    signer: SignerFacts | None = None
 
 
 class AccountFacts(Fact):
@@ -40,6 +54,7 @@ class AccountFacts(Fact):
     disabled_at: Instant | None = None
     second_factor: bool = False
     owner: str | None = None
+    password_changed_at: Instant | None = None
 
 
 class SettingsFacts(Fact):
@@ -82,11 +97,16 @@ class CanaryFacts(Fact):
 
 
 class PolicyFacts(Fact):
-    """The policy in force, and the deny-all canary."""
+    """The policy in force, the deny-all canary, and the versions whose whole text is kept in the log's database.
+
+    Attributes:
+        kept: digests of the versions whose files are there and have that digest; None when it was not looked at.
+    """
 
     bundle: Hex256
     policy_count: Count
     canary: tuple[CanaryFacts, ...] = ()
+    kept: tuple[Hex256, ...] | None = None
 
 
 class FileFacts(Fact):
@@ -116,6 +136,54 @@ class LogFacts(Fact):
     files: tuple[FileFacts, ...] = ()
     in_flight: tuple[str, ...] = ()
     off_host_copy_at: Instant | None = None
+
+
+class FindingFacts(Fact):
+    """Something the platform found that a person must look at.
+
+    Attributes:
+        resource: what it is about, by id.
+        closed_by: id of the account that closed it; None when it is open, or ended by itself.
+        disposition: what that person decided, by a word of ours; None when no person did.
+    """
+
+    id: str
+    code: str
+    severity: str
+    resource: str
+    created_at: Instant
+    record: str | None = None
+    acknowledged_at: Instant | None = None
+    acknowledged_by: str | None = None
+    closed_at: Instant | None = None
+    closed_by: str | None = None
+    disposition: str | None = None
+
+
+class ImageFacts(Fact):
+    """An image that guests are made from; `sha256` names all of it."""
+
+    id: str
+    name: str
+    source: str
+    sha256: Hex256 | None
+    created_at: Instant
+
+
+class MadeReportFacts(Fact):
+    """A report that was made earlier."""
+
+    id: str
+    framework: str
+    created_at: Instant
+    created_by: str
+
+
+class NetworkFacts(Fact):
+    """The network that guests share. Its fence keeps them from the host and from each other."""
+
+    name: str
+    bridge: str
 
 
 class ProofFacts(Fact):

@@ -286,6 +286,11 @@ class LogQuery:
             return checked_record(data, leaf)
         return None
 
+    def bundles(self) -> tuple[str, ...]:
+        """Digests under which policy bundles are stored, sorted."""
+        rows = self._database.rows("SELECT DISTINCT digest FROM policies ORDER BY digest")
+        return tuple(str(digest) for (digest,) in rows)
+
     def bundle(self, digest: str) -> dict[str, bytes]:
         """The files of a policy bundle by name; empty when it is not stored."""
         rows = self._database.rows("SELECT name, bytes FROM policies WHERE digest = ? ORDER BY name", digest)

@@ -2,6 +2,8 @@
 
 from audit.evidence.evaluate import ControlEvaluation, Evaluation
 from audit.evidence.verdict import Verdict, status_in_framework
+from audit.report.attachment import Attachment
+from audit.report.csv_table import csv_table
 from audit.report.evidence_pages import evidence_anchor, sample_words
 from audit.report.model import (
     MAX_VALUE,
@@ -76,6 +78,27 @@ def _evidence_cell(evaluated: ControlEvaluation) -> tuple[Cell, ...]:
     return (Cell(", ".join(numbers) or "—", link=link),)
 
 
+def table(evaluation: Evaluation) -> Attachment:
+    """Every control with its verdict and reason."""
+    return csv_table(
+        "controls.csv",
+        "Every control with its verdict",
+        ("control", "title", "grade", "verdict", "PCI DSS", "reason", "evidence"),
+        (
+            (
+                evaluated.control.id,
+                evaluated.control.title,
+                grade(evaluated.control),
+                evaluated.verdict.value,
+                evaluated.status,
+                evaluated.reason,
+                " ".join(grounds.number for grounds in evaluated.grounds),
+            )
+            for evaluated in evaluation.controls
+        ),
+    )
+
+
 def index(evaluation: Evaluation) -> Section:
     """Every control of the catalogue on one list; nothing is left out."""
     rows = []
@@ -104,12 +127,12 @@ def index(evaluation: Evaluation) -> Section:
             ),
             Grid(
                 (
-                    Column("Control", 18),
-                    Column("About", 30),
-                    Column("Grade", 13),
-                    Column("Verdict", 17),
-                    *((Column("PCI DSS", 13),) if has_status else ()),
-                    Column("EV", 14),
+                    Column("Control", 12 if has_status else 18),
+                    Column("About", 33),
+                    Column("Grade", 12),
+                    Column("Verdict", 16),
+                    *((Column("PCI DSS", 18),) if has_status else ()),
+                    Column("EV", 13),
                 ),
                 tuple(rows),
                 len(rows),
@@ -130,8 +153,9 @@ def control_sections(evaluation: Evaluation) -> Section:
         new_page=True,
         blocks=(
             Text(
-                "For each control: what it asks in our words, what the evidence has to show, and what it "
-                "shows. Queries and rows are under the evidence items."
+                "For each control: what it asks in our words, what the evidence has to show, which tests ran "
+                "over which population, and what they found. The rows are under the evidence items. No test "
+                "of this version draws a sample: each looks at every item of its population, so there is no seed."
             ),
         ),
         sections=tuple(
@@ -161,8 +185,14 @@ def _control(evaluation: Evaluation, evaluated: ControlEvaluation) -> Section:
             rows.append(
                 (
                     Cell(item.number, link=evidence_anchor(item.number)),
+                    Cell(
+                        clipped(
+                            f"{item.title} ({item.check} version {item.version}). Query: "
+                            f"{prose(item.result.query)}.",
+                            MAX_VALUE,
+                        )
+                    ),
                     *cells(
-                        f"{item.title} ({item.check} version {item.version})",
                         f"{item.result.unit}: {item.result.population:,}",
                         sample_words(item),
                         item.result.violations,
@@ -172,10 +202,10 @@ def _control(evaluation: Evaluation, evaluated: ControlEvaluation) -> Section:
             )
         columns = (
             Column("Evidence", 12),
-            Column("Test", 35),
-            Column("Population", 16),
-            Column("Sample", 11),
-            Column("Failing", 9, "number"),
+            Column("Test, its version and its query", 43),
+            Column("Population", 13),
+            Column("Sample", 9),
+            Column("Failing", 8, "number"),
             Column("Result", 17),
         )
         blocks.append(Grid(columns, tuple(rows), len(rows)))

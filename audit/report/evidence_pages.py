@@ -1,6 +1,8 @@
 """The evidence items of a report: each check's result in full, with its query, its records and its rows."""
 
 from audit.evidence.evaluate import Evaluation, EvidenceItem
+from audit.report.attachment import Attachment
+from audit.report.csv_table import csv_table
 from audit.report.model import (
     MAX_SHOWN_ROWS,
     Block,
@@ -17,7 +19,6 @@ from audit.report.wording import cited
 
 #: Spans of record numbers written out for one evidence item; the attached evaluation holds all.
 _MAX_SPANS = 24
-#: Columns whose content is code or wide, by heading, with their share of the width.
 #: Headings of columns that hold ids, paths or digests, and their share of the width.
 _CODE = {
     "file": 28,
@@ -55,7 +56,6 @@ _WORDS = {
     "description": 40,
     "what is wrong": 26,
 }
-_ALL_ATTACHED = "the attached evaluation holds all of them"
 _USUAL_SHARE = 14
 _TIME_SHARE = 21
 
@@ -83,6 +83,25 @@ def evidence_sections(evaluation: Evaluation) -> Section:
             ),
         ),
         sections=tuple(_evidence(evaluation, item) for item in evaluation.items),
+    )
+
+
+def tables(evaluation: Evaluation) -> tuple[Attachment, ...]:
+    """A table for each item that has more rows than are shown."""
+    return tuple(
+        csv_table(f"{item.number}.csv", item.title, item.result.table.columns, item.result.table.rows)
+        for item in evaluation.items
+        if item.result.table.total > MAX_SHOWN_ROWS
+    )
+
+
+def _rest(item: EvidenceItem) -> str:
+    kept, total = len(item.result.table.rows), item.result.table.total
+    if kept == total:
+        return f"all of them in the attached {item.number}.csv"
+    return (
+        f"the attached {item.number}.csv holds the first {kept:,}, and records.csv every record, by whose number "
+        "the rest is found with the query above"
     )
 
 
@@ -116,9 +135,7 @@ def _evidence(evaluation: Evaluation, item: EvidenceItem) -> Section:
         if result.table.total:
             columns = tuple(_column(title) for title in result.table.columns)
             rows = tuple(cells(*(seconds(cell) for cell in row)) for row in shown)
-            kept = len(result.table.rows)
-            rest = _ALL_ATTACHED if kept == result.table.total else f"the attached evaluation holds {kept:,}"
-            blocks.append(Grid(columns, rows, result.table.total, rest=rest))
+            blocks.append(Grid(columns, rows, result.table.total, rest=_rest(item)))
     return Section(
         anchor=evidence_anchor(item.number),
         title=f"{item.number} {item.title}",

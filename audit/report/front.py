@@ -15,6 +15,7 @@ from audit.report.model import (
     Cover,
     Grid,
     Section,
+    StackedRows,
     Text,
     Tone,
     VerdictBar,
@@ -226,7 +227,12 @@ def summary(evaluation: Evaluation) -> Section:
                     ),
                 ),
             ),
-            Section("summary-groups", "By section of the framework", (_groups(evaluation),)),
+            Section(
+                "summary-groups",
+                "By section of the framework",
+                (_group_bars(evaluation), _groups(evaluation)),
+                new_page=True,
+            ),
         ),
     )
 
@@ -236,11 +242,26 @@ def _status_cell(evaluation: Evaluation, verdict: Verdict) -> tuple[Cell, ...]:
     return cells(status) if status else ()
 
 
-def _groups(evaluation: Evaluation) -> Grid:
+def _by_group(evaluation: Evaluation) -> dict[str, Counter[Verdict]]:
     by_group: dict[str, Counter[Verdict]] = {}
     for evaluated in evaluation.controls:
         _, title = group_of(evaluation.framework, evaluated.control.id)
         by_group.setdefault(title, Counter())[evaluated.verdict] += 1
+    return by_group
+
+
+def _group_bars(evaluation: Evaluation) -> StackedRows:
+    return StackedRows(
+        f"{len(evaluation.controls)} controls by section and verdict",
+        tuple(
+            (title, tuple((verdict.value, found[verdict]) for verdict in VERDICT_ORDER))
+            for title, found in _by_group(evaluation).items()
+        ),
+    )
+
+
+def _groups(evaluation: Evaluation) -> Grid:
+    by_group = _by_group(evaluation)
     rows = tuple(
         cells(
             title,

@@ -1,7 +1,8 @@
 """Makes a report in a process of its own: `python -m audit.report.make --snapshot F --log L ...` (D9).
 
-Reads a snapshot of facts and the log's database, writes PDF, HTML and JSON, and nothing else: it holds no key, asks
-no daemon, and leaves no half-written file. Progress goes to standard error as one JSON object a line,
+Reads a snapshot of facts and the log's database, writes PDF, HTML, JSON and CSV, and nothing else: it asks no daemon,
+holds no key but the one that signs reports (whose folder is named to it, never the key), and leaves no half-written
+file. Progress goes to standard error as one JSON object a line,
 `{"fraction": 0.4, "sentence": "..."}`; what was written goes to standard output as one JSON document.
 """
 
@@ -11,7 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NoReturn
@@ -26,16 +27,24 @@ from audit.evidence.instant import Period
 from audit.evidence.log_range import LogRange
 from audit.evidence.stored_log import StoredLog
 from audit.evidence.verdict import Verdict
-from audit.report.compose import attachments, compose
+from audit.report.activity import Activity
+from audit.report.attachment import Attachment
+from audit.report.compose import compose
 from audit.report.html import render_html
 from audit.report.pdf import render_pdf
+from audit.report.signer import ReportSigner
 from policies.errors import ExitCode, StrongroomError
 
 Progress = Callable[[float, str], None]
 
-_MEDIA_TYPES = {".pdf": "application/pdf", ".html": "text/html; charset=utf-8", ".json": "application/json"}
+_MEDIA_TYPES = {
+    ".pdf": "application/pdf",
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".csv": "text/csv; charset=utf-8",
+}
 # Where the whole run stands when each part of it begins.
-_VERIFIED, _CHECKED, _COMPOSED = 0.3, 0.7, 0.75
+_VERIFIED, _CHECKED, _COMPOSED, _SET = 0.2, 0.5, 0.55, 0.95
 
 
 class BadUsage(EvidenceError):
@@ -46,7 +55,13 @@ class BadUsage(EvidenceError):
 
 
 def make_report(
-    snapshot_file: Path, log_db: Path, framework: Framework, period: Period, out: Path, progress: Progress
+    snapshot_file: Path,
+    log_db: Path,
+    framework: Framework,
+    period: Period,
+    out: Path,
+    progress: Progress,
+    signer_dir: Path | None = None,
 ) -> dict[str, object]:
     """Make one report in all its forms.
 
@@ -57,15 +72,17 @@ def make_report(
         period: which part of the log.
         out: folder for the files; made when missing. A file of the same name is replaced whole.
         progress: called with a fraction from 0 to 1 and a sentence.
+        signer_dir: folder with the key and certificates that sign the PDF; None leaves it unsigned.
 
     Returns:
-        `{"files": [{"path", "media_type", "size_bytes", "sha256"}], "counts": {...}, ...}`.
+        `{"files": [{"path", "media_type", "size_bytes", "sha256"}], "unsigned": {"size_bytes", "sha256"}, ...}`.
 
     Raises:
-        StrongroomError: bad input, an unreadable log, or a folder that cannot be written.
+        StrongroomError: bad input, an unreadable log, an unusable signer, or a folder that cannot be written.
     """
     progress(0.0, "Reading the snapshot.")
-    facts = Facts.read(snapshot_file)
+    signer = None if signer_dir is None else ReportSigner.load(signer_dir)
+    facts, activity = Facts.read(snapshot_file), Activity()
     log = StoredLog(
         log_db, facts.log, period, lambda fraction, sentence: progress(fraction * _VERIFIED, sentence)
     )
@@ -75,25 +92,37 @@ def make_report(
             snapshot,
             framework.catalogue,
             lambda fraction, sentence: progress(_VERIFIED + fraction * (_CHECKED - _VERIFIED), sentence),
+            activity.note,
         )
         progress(_CHECKED, "Putting the report together.")
-        report = compose(evaluation, snapshot)
+        report, attachments = compose(evaluation, snapshot, activity)
     finally:
         log.close()
     progress(_COMPOSED, "Setting the pages.")
     name = f"strongroom-{framework.value}-{period.first[:10]}-to-{period.last_excluded[:10]}"
-    forms = {
-        f"{name}.pdf": render_pdf(report, attachments(evaluation, snapshot)),
+    unsigned = render_pdf(report, attachments, lambda page: progress(_paged(page), f"Setting page {page}."))
+    progress(_SET, "Signing." if signer else "Writing the files.")
+    forms: dict[str, bytes | Attachment] = {
+        f"{name}.pdf": signer.sign(unsigned) if signer else unsigned,
         f"{name}.html": render_html(report),
         f"{name}.json": to_bytes({"v": 1, "report": report.document(), "evaluation": evaluation.document()}),
+        **{f"{name}-{each.name}": each for each in attachments if each.beside},
     }
-    progress(0.95, "Writing the files.")
+    told = _told(out, forms, evaluation)
     _write(out, forms)
     progress(1.0, "The report is ready.")
-    return _told(out, forms, evaluation)
+    return told | {
+        "unsigned": {"size_bytes": len(unsigned), "sha256": sha256(unsigned).hexdigest()},
+        "signed_by": list(signer.fingerprints) if signer else None,
+    }
 
 
-def _told(out: Path, forms: dict[str, bytes], evaluation: Evaluation) -> dict[str, object]:
+def _paged(page: int) -> float:
+    """How far the run is at a page: how many there will be is not known, so it slows down as it goes."""
+    return _COMPOSED + (_SET - _COMPOSED) * page / (page + 100)
+
+
+def _told(out: Path, forms: Mapping[str, bytes | Attachment], evaluation: Evaluation) -> dict[str, object]:
     counts = evaluation.counts()
     return {
         "framework": evaluation.framework.value,
@@ -102,8 +131,8 @@ def _told(out: Path, forms: dict[str, bytes], evaluation: Evaluation) -> dict[st
             {
                 "path": str(out / name),
                 "media_type": _MEDIA_TYPES[Path(name).suffix],
-                "size_bytes": len(data),
-                "sha256": sha256(data).hexdigest(),
+                "size_bytes": data.size_bytes if isinstance(data, Attachment) else len(data),
+                "sha256": data.sha256 if isinstance(data, Attachment) else sha256(data).hexdigest(),
             }
             for name, data in forms.items()
         ],
@@ -122,7 +151,7 @@ def _told(out: Path, forms: dict[str, bytes], evaluation: Evaluation) -> dict[st
     }
 
 
-def _write(out: Path, forms: dict[str, bytes]) -> None:
+def _write(out: Path, forms: Mapping[str, bytes | Attachment]) -> None:
     """Write all files beside their places, sync them, then rename: a reader sees old or new, never half."""
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -133,7 +162,7 @@ def _write(out: Path, forms: dict[str, bytes]) -> None:
         for name, data in forms.items():
             with (folder / name).open("xb") as file:
                 os.fchmod(file.fileno(), 0o600)
-                file.write(data)
+                file.writelines(data.pieces() if isinstance(data, Attachment) else (data,))
                 file.flush()
                 os.fsync(file.fileno())
         for name in forms:
@@ -172,6 +201,9 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--from", required=True, dest="start", help="first instant, RFC 3339 UTC")
     parser.add_argument("--to", required=True, dest="end", help="first instant after the period")
     parser.add_argument("--out", required=True, type=Path, help="folder for the files")
+    parser.add_argument(
+        "--signer", type=Path, help="folder with report.key and report.crt; else it is unsigned"
+    )
     return parser.parse_args(arguments)
 
 
@@ -191,6 +223,7 @@ def main(arguments: Sequence[str]) -> int:
             Period.between(given.start, given.end),
             given.out,
             _tell,
+            given.signer,
         )
     except StrongroomError as error:
         sys.stderr.write(f"{error.message} {error.hint}".rstrip() + "\n")

@@ -7,7 +7,7 @@ be hidden.
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from audit.evidence.document import as_json
@@ -21,7 +21,7 @@ MAX_CELL = 160
 MAX_VALUE = 1500
 MAX_LINES = 40
 #: Rows of one table shown in PDF and HTML; the attached evaluation holds more, and totals are stated.
-MAX_SHOWN_ROWS = 150
+MAX_SHOWN_ROWS = 300
 
 _INSTANT_LENGTH = len("2026-03-01T00:00:00.000000Z")
 #: Categories that draw nothing or reorder what is drawn: controls, formats, private use, separators.
@@ -147,13 +147,35 @@ class VerdictBar:
 
 
 @dataclass(frozen=True, slots=True)
+class StackedRows:
+    """Stacked bars below one another: for each label, how many of each kind; every row names the kinds alike."""
+
+    title: str
+    rows: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
+
+    def sums(self) -> tuple[tuple[str, tuple[tuple[str, int], ...], int], ...]:
+        """Each row with its total."""
+        return tuple((label, parts, sum(count for _, count in parts)) for label, parts in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Stacked columns beside one another, such as days: for each label one figure of each series."""
+
+    title: str
+    series: tuple[str, ...]
+    columns: tuple[tuple[str, tuple[int, ...]], ...]
+    over: str = "Day (UTC)"
+
+
+@dataclass(frozen=True, slots=True)
 class SignatureLines:
     """Lines for people to sign on."""
 
     roles: tuple[str, ...]
 
 
-Block = Text | Bullets | Callout | Pairs | Code | Grid | VerdictBar | SignatureLines
+Block = Text | Bullets | Callout | Pairs | Code | Grid | VerdictBar | StackedRows | Columns | SignatureLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,15 +203,6 @@ class Cover:
     highlights: Grid
     pairs: tuple[tuple[str, str], ...]
     callouts: tuple[Callout, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A file carried inside the PDF."""
-
-    name: str
-    description: str
-    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

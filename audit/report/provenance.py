@@ -3,9 +3,12 @@
 from audit.evidence.check import Snapshot
 from audit.evidence.evaluate import Evaluation, catalogue_digest
 from audit.evidence.instant import format_instant
+from audit.report.attachment import Attachment
 from audit.report.front import period_words
 from audit.report.model import (
+    Block,
     Bullets,
+    Callout,
     Code,
     Column,
     Grid,
@@ -13,11 +16,12 @@ from audit.report.model import (
     Section,
     SignatureLines,
     Text,
+    Tone,
     cells,
 )
 
 
-def provenance(evaluation: Evaluation, snapshot: Snapshot, evaluation_sha256: str) -> Section:
+def provenance(evaluation: Evaluation, snapshot: Snapshot, carried: tuple[Attachment, ...]) -> Section:
     """Information produced by the entity: what an auditor needs to test it for completeness and accuracy."""
     facts, log = snapshot.facts, snapshot.log
     offset = facts.system.clock_offset_us
@@ -100,14 +104,15 @@ def provenance(evaluation: Evaluation, snapshot: Snapshot, evaluation_sha256: st
             ),
             Section(
                 "provenance-digests",
-                "Digests (SHA-256)",
+                "Attached files",
                 (
+                    Text(
+                        f"{len(carried)} files lie inside the PDF, and the manifest that lists them; the tables "
+                        "lie beside it too. SHA-256 of each as it comes out of the PDF:"
+                    ),
+                    _files(carried),
                     Pairs(
-                        (
-                            ("snapshot.json", evaluation.snapshot_sha256),
-                            ("evaluation.json", evaluation_sha256),
-                            (f"catalogue {evaluation.catalogue.id}", catalogue_digest(evaluation.catalogue)),
-                        ),
+                        ((f"catalogue {evaluation.catalogue.id}", catalogue_digest(evaluation.catalogue)),),
                         code=True,
                     ),
                     Text(
@@ -120,6 +125,17 @@ def provenance(evaluation: Evaluation, snapshot: Snapshot, evaluation_sha256: st
             Section("provenance-checks", "Checks that ran", (_versions(evaluation),)),
         ),
     )
+
+
+def _files(carried: tuple[Attachment, ...]) -> Grid:
+    rows = tuple(cells(each.name, each.description, f"{each.size_bytes:,}", each.sha256) for each in carried)
+    columns = (
+        Column("File", 18, "code"),
+        Column("Content", 17),
+        Column("Bytes", 9, "number"),
+        Column("SHA-256", 56, "code"),
+    )
+    return Grid(columns, rows, len(rows))
 
 
 def _versions(evaluation: Evaluation) -> Grid:
@@ -143,13 +159,14 @@ def _versions(evaluation: Evaluation) -> Grid:
     return Grid(columns, rows, len(rows))
 
 
-def verification(evaluation: Evaluation) -> Section:
+def verification(evaluation: Evaluation, snapshot: Snapshot) -> Section:
     """How to check this report without trusting who made it."""
-    period = evaluation.period
+    period, signer = evaluation.period, snapshot.facts.system.signer
     command = (
         f"python -m audit.report.make --snapshot snapshot.json --log LOG.db "
         f"--framework {evaluation.framework.value}"
     )
+    named = signer.certificates[-1] if signer else "FINGERPRINT"
     return Section(
         anchor="verify",
         title="How to verify this report",
@@ -158,11 +175,13 @@ def verification(evaluation: Evaluation) -> Section:
                 "Nothing here needs the machine that made the report, except the log, which its owner "
                 "exports to you."
             ),
+            *_signature(snapshot),
             Bullets(
                 (
                     (
-                        "Take the attached files out of the PDF and compare their SHA-256 with the digests "
-                        "on the page before."
+                        "Verify the PDF: the signature must cover every byte, be by the certificate whose "
+                        "fingerprint you were given once (not the one printed here), and every attached file "
+                        "must be the one that the manifest lists. Any PDF reader shows the signature as well."
                     ),
                     (
                         "Have the log exported. Verify it offline with the verifier key that you were given "
@@ -170,8 +189,9 @@ def verification(evaluation: Evaluation) -> Section:
                         "checkpoint printed here."
                     ),
                     (
-                        "Make the report again from the attached snapshot and the log: every file comes out "
-                        "byte for byte the same."
+                        "Make the report again from the attached snapshot and the log, with the same version of the "
+                        "program: the PDF comes out byte for byte as it was before it was signed. The first "
+                        "command tells the length and SHA-256 of those bytes."
                     ),
                     (
                         "Pick records of your own by number, and compare them with the rows of the evidence "
@@ -181,14 +201,49 @@ def verification(evaluation: Evaluation) -> Section:
             ),
             Code(
                 (
-                    "pdfdetach -saveall REPORT.pdf",
-                    "sha256sum snapshot.json evaluation.json",
+                    f"strongroom verify REPORT.pdf --fingerprint {named}",
                     "strongroom verify LOG-EXPORT --trust trust.json",
+                    "pdfdetach -saveall REPORT.pdf",
                     f"{command} \\",
                     f"    --from {period.first} \\",
                     f"    --to {period.last_excluded} --out AGAIN",
+                    "sha256sum AGAIN/*.pdf",
                 )
             ),
+        ),
+    )
+
+
+def _signature(snapshot: Snapshot) -> tuple[Block, ...]:
+    signer = snapshot.facts.system.signer
+    if signer is None:
+        return (
+            Callout(
+                Tone.WARNING,
+                "This report is not signed",
+                "No signer was named when the facts were taken. What is printed here can be compared, but not "
+                "told from what somebody else has written.",
+            ),
+        )
+    issued = (
+        "The certificate is self-issued by this site: nobody else vouches for whom it names."
+        if signer.self_issued
+        else "The certificate was issued by the authority named below."
+    )
+    return (
+        Callout(
+            Tone.NOTE,
+            "Who signs the PDF, and what that shows",
+            f"PAdES baseline B-B. {issued} The time in the signature is this host's own; no timestamp authority "
+            "is configured, so nobody else vouches for it, and it is not B-T, B-LT or B-LTA.",
+        ),
+        Pairs(
+            (
+                ("Signer", signer.subject),
+                ("Certificate", signer.certificates[0]),
+                ("Issued by", signer.certificates[-1]),
+            ),
+            code=True,
         ),
     )
 

@@ -5,13 +5,23 @@ Everything it states must be present: a protection that is asked for and absent 
 """
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.errors import NoteInvalid, TrustInvalid
 from audit.log.note import VerifierKey
 
-_KNOWN = {"origin", "log_vkey", "epoch_vkey", "witness_vkeys", "quorum", "timestamp_roots"}
+_KNOWN = {
+    "origin",
+    "log_vkey",
+    "epoch_vkey",
+    "witness_vkeys",
+    "quorum",
+    "timestamp_roots",
+    "report_certificates",
+}
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 _MAX_FILE_BYTES = 1 << 20
 
@@ -26,12 +36,23 @@ class Trust:
         epoch_vkey: the key of one of the log's epochs, best the first; then both signatures are demanded, and the
             changes of keys from that epoch on cannot be made up by whoever steals later keys.
         demands: further protections it asks for, in words. This version makes none of them, so they are absent.
+        report_certificates: SHA-256 of certificates, of which one must be in the chain of a report's signer.
     """
 
     origin: str | None = None
     log_vkey: VerifierKey | None = None
     epoch_vkey: VerifierKey | None = None
     demands: tuple[str, ...] = ()
+    report_certificates: frozenset[str] = frozenset()
+
+    def with_report_certificate(self, untrusted: str) -> "Trust":
+        """The same, and this certificate beside those it names for reports.
+
+        Raises:
+            TrustInvalid: it is no fingerprint.
+        """
+        both = self.report_certificates | {fingerprint(untrusted)}
+        return replace(self, report_certificates=both)
 
     @classmethod
     def load(cls, path: Path) -> "Trust":
@@ -60,10 +81,12 @@ class Trust:
         origin = untrusted.get("origin")
         witnesses, quorum = untrusted.get("witness_vkeys", []), untrusted.get("quorum", 0)
         roots = untrusted.get("timestamp_roots", [])
+        certificates = untrusted.get("report_certificates", [])
         if not (
             isinstance(origin, str | None)
             and isinstance(witnesses, list)
             and isinstance(roots, list)
+            and isinstance(certificates, list)
             and type(quorum) is int
             and 0 <= quorum <= max(len(witnesses), 0)
         ):
@@ -71,7 +94,8 @@ class Trust:
         key, epoch_key = _key("log_vkey", untrusted), _key("epoch_vkey", untrusted)
         demands = [f"{max(quorum, 1)} of {len(witnesses)} witness signatures"] if witnesses else []
         demands += ["a timestamp"] if roots else []
-        return cls(origin, key, epoch_key, tuple(demands))
+        named = frozenset(fingerprint(each) for each in certificates)
+        return cls(origin, key, epoch_key, tuple(demands), named)
 
 
 def _key(name: str, untrusted: dict[str, object]) -> VerifierKey | None:
@@ -84,3 +108,18 @@ def _key(name: str, untrusted: dict[str, object]) -> VerifierKey | None:
         return VerifierKey.parse(written)
     except NoteInvalid as error:
         raise TrustInvalid(f"The trust file's {name} cannot be used: {error.message}") from error
+
+
+def fingerprint(untrusted: object) -> str:
+    """Read a certificate's SHA-256 as people write it: hex, with or without colons, in either case.
+
+    Raises:
+        TrustInvalid: it is none.
+    """
+    plain = str(untrusted).replace(":", "").replace(" ", "").lower()
+    if not _FINGERPRINT.fullmatch(plain):
+        raise TrustInvalid(
+            f"{str(untrusted)[:80]!r} is not the SHA-256 of a certificate.",
+            "It has 64 hex digits, as the page 'How to verify' of a report prints it.",
+        )
+    return plain

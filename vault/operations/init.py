@@ -8,12 +8,14 @@ leaves no half-made site, and running it again starts anew. The log is made firs
 import os
 import secrets
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from audit.log.database import create_database
 from audit.log.signing_key import LogKey
+from audit.report.signer import create_signer
 from policies.vocabulary import Action, EntityRef, EntityType, Role
 from vault.config import Settings, written_settings
 from vault.database import Database
@@ -129,6 +131,7 @@ def _fill(
             with SecretBytes(opening):
                 init_store(making.keystore_dir, PassphraseSeal(), passphrase)
                 make_certificate(making.secrets_dir, making.host)
+                create_signer(making.secrets_dir, f"{making.instance} on {socket.gethostname()}")
                 _write_session_key(making.secrets_dir / "session.key")
                 keys.start()
                 keys.unseal(permit, opening)

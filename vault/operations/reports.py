@@ -5,12 +5,15 @@ Judging and drawing is a child's work.
 
 import hashlib
 import shutil
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlmodel import col, select
 
+from audit.evidence.facts import SignerFacts
+from audit.report.signer import KEY_FILE, ReportSigner, create_signer
 from policies.vocabulary import Action, EntityRef, EntityType
 from vault.child_process import run_child
 from vault.entities import SITE
@@ -48,7 +51,11 @@ def create_report(
         folder = site.settings.data_dir / "reports" / report_id
         folder.mkdir(mode=0o700)
         try:
-            facts = SiteFacts(site).facts(caller.principal.id, datetime.now(UTC))
+            signer = _signer(permit, site)
+            told = SignerFacts(
+                subject=signer.subject, certificates=signer.fingerprints, self_issued=signer.self_issued
+            )
+            facts = SiteFacts(site).facts(caller.principal.id, datetime.now(UTC), told)
             snapshot = folder / "facts.json"
             snapshot.write_bytes(facts.to_bytes())
             _, made = run_child(
@@ -63,6 +70,8 @@ def create_report(
                         framework,
                     ),
                     *("--from", _written(since), "--to", _written(until), "--out", str(folder)),
+                    # The folder's name only: the key is read from its file, and is on no command line.
+                    *("--signer", str(site.settings.secrets_dir)),
                 ],
                 progress,
             )
@@ -81,6 +90,8 @@ def create_report(
             framework=framework,
             report=report_id,
             files={str(file["name"]): str(file["sha256"]) for file in files},
+            unsigned_pdf=made["unsigned"],
+            signed_by=made["signed_by"][0],
         )
         report = Report(
             id=report_id,
@@ -92,9 +103,28 @@ def create_report(
         )
         with site.database.session() as session:
             session.add(report)
-        return report_view(report) | {"summary": made["summary"], "sentence": made["sentence"]}
+        return report_view(report) | {
+            "summary": made["summary"],
+            "sentence": made["sentence"],
+            "unsigned_pdf": made["unsigned"],
+            "signed_by": made["signed_by"],
+        }
 
     return site.gate.run(Access(caller, Action.REPORT_CREATE, SITE), act)
+
+
+def _signer(permit: Permit, site: Site) -> ReportSigner:
+    """The site's report key; made now for a site that is older than report keys.
+
+    Raises:
+        SignerUnusable: it is there, and cannot or must not be used.
+    """
+    permit.require(SITE, Action.REPORT_CREATE)
+    secrets_dir = site.settings.secrets_dir
+    if not (secrets_dir / KEY_FILE).exists():
+        made = create_signer(secrets_dir, f"{site.settings.instance} on {socket.gethostname()}")
+        permit.note(report_key_made=made.fingerprints[0])
+    return ReportSigner.load(secrets_dir)
 
 
 def list_reports(site: Site, caller: Caller, view: str | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`strongroom verify FILE`: checks a log export offline, with nothing but the file and a public key."""
+"""`strongroom verify FILE`: checks a log export or a report offline, with nothing but the file and a key."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from web.cli.failure import CommandFailed, body_of
+from web.cli.failure import BadUsage, CommandFailed, body_of
 from web.cli.invocation import current
 from web.cli.output import print_facts, print_line, print_table
 
@@ -14,19 +14,33 @@ from web.cli.output import print_facts, print_line, print_table
 def verify(
     context: typer.Context,
     path: Annotated[
-        Path, typer.Argument(help="A log export: its folder, or the tar of it.", show_default=False)
+        Path,
+        typer.Argument(
+            help="A log export (its folder, or the tar of it), or a report's PDF.", show_default=False
+        ),
     ],
     trust: Annotated[
         Path | None, typer.Option(help="trust.json: what must be present and signed by whom.")
     ] = None,
+    fingerprint: Annotated[
+        str | None, typer.Option(help="SHA-256 of the certificate that a report must be signed with.")
+    ] = None,
 ) -> None:
-    """Verify a log export without the daemon; trusts nobody but --trust."""
+    """Verify a log export or a report without the daemon; trusts nobody but --trust and --fingerprint."""
     from audit.errors import VerificationFailed  # noqa: PLC0415 - only this command needs them
-    from audit.verify import Trust, verify_export  # noqa: PLC0415
+    from audit.verify import Trust, is_pdf, verify_export, verify_report  # noqa: PLC0415
 
     invocation = current(context)
     try:
-        report = verify_export(path, None if trust is None else Trust.load(trust))
+        believed = None if trust is None else Trust.load(trust)
+        if fingerprint is not None:
+            if not is_pdf(path):
+                raise BadUsage(
+                    "--fingerprint is for a report's PDF, and this is none.",
+                    "For a log export name its verifier key in a trust file.",
+                )
+            believed = (believed or Trust()).with_report_certificate(fingerprint)
+        report = verify_report(path, believed) if is_pdf(path) else verify_export(path, believed)
     except VerificationFailed as failure:
         body = body_of(failure)
         if not invocation.json:

@@ -16,7 +16,7 @@ from reportlab.platypus import (
 
 from audit.report import model
 from audit.report.pdf import style
-from audit.report.pdf.flowables import Anchor, Bar, Chip
+from audit.report.pdf.flowables import Anchor, Chart, Chip
 
 #: Rows in one reportlab table: the layout of longer ones takes time with the square of their rows.
 _CHUNK_ROWS = 300
@@ -38,7 +38,7 @@ def section_flowables(section: model.Section, level: int = 0) -> Iterator[Flowab
             yield Spacer(0, 14)
     else:
         yield CondPageBreak(_ROOM_BELOW_CARD if is_card else _ROOM_BELOW)
-    anchor = Anchor(section.anchor, section.title, level, in_contents=level <= 1 and not is_card)
+    anchor = Anchor(section.anchor, section.title, level, in_contents=in_contents(section, level))
     blocks = [flowable for block in section.blocks for flowable in block_flowables(block)]
     if is_card:
         head = _card_head(section)
@@ -57,6 +57,11 @@ def section_flowables(section: model.Section, level: int = 0) -> Iterator[Flowab
         yield from blocks[1:]
     for below in section.sections:
         yield from section_flowables(below, level + 1)
+
+
+def in_contents(section: model.Section, level: int) -> bool:
+    """Whether a section has a line in the contents: chapters and headings, not each control and evidence item."""
+    return level <= 1 and section.verdict is None
 
 
 def _card_head(section: model.Section) -> Flowable:
@@ -104,8 +109,8 @@ def block_flowables(block: model.Block) -> list[Flowable]:
             made = [_code(lines), Spacer(0, 6)]
         case model.Grid():
             made = [*grid_flowables(block), Spacer(0, 6)]
-        case model.VerdictBar():
-            made = [Bar(block), Spacer(0, 8)]
+        case model.VerdictBar() | model.StackedRows() | model.Columns():
+            made = [Chart(block), Spacer(0, 8)]
         case model.SignatureLines(roles):
             made = [_signatures(roles)]
     return made

@@ -15,7 +15,7 @@ from reportlab.platypus import (
 from audit.report import model
 from audit.report.pdf import style
 from audit.report.pdf.blocks import callout, grid_flowables, pairs
-from audit.report.pdf.flowables import Bar
+from audit.report.pdf.flowables import Chart
 
 
 def cover_flowables(cover: model.Cover) -> list[Flowable]:
@@ -43,7 +43,7 @@ def cover_flowables(cover: model.Cover) -> list[Flowable]:
     return [
         figures,
         Spacer(0, 12),
-        Bar(cover.bar),
+        Chart(cover.bar),
         Spacer(0, 8),
         pairs(model.Pairs(cover.pairs)),
         Spacer(0, 12),

@@ -4,7 +4,7 @@ Invariant: the same model and attachments give the same bytes. So nothing here r
 dates are the instant the facts were taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 
@@ -14,7 +14,6 @@ from reportlab.pdfbase.pdfdoc import (
     PDFName,
     PDFStream,
     PDFString,
-    PDFZCompress,
 )
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
@@ -26,13 +25,15 @@ from reportlab.platypus import (
     PageTemplate,
     Paragraph,
     Spacer,
+    TableStyle,
 )
 from reportlab.platypus.doctemplate import IndexingFlowable
 from reportlab.platypus.tableofcontents import TableOfContents
 
 from audit.report import model
+from audit.report.attachment import Attachment
 from audit.report.pdf import style
-from audit.report.pdf.blocks import section_flowables
+from audit.report.pdf.blocks import in_contents, section_flowables
 from audit.report.pdf.cover import cover_flowables, cover_template
 
 
@@ -62,12 +63,17 @@ class _PageTotal(IndexingFlowable):  # type: ignore[misc] # reportlab has no typ
         return self.pages == self._pages_before
 
 
-def render_pdf(report: model.ReportModel, attachments: Sequence[model.Attachment] = ()) -> bytes:
+def render_pdf(
+    report: model.ReportModel,
+    attachments: Sequence[Attachment] = (),
+    on_page: Callable[[int], None] = lambda _page: None,
+) -> bytes:
     """Render a report as PDF.
 
     Args:
         report: what to print.
         attachments: files to carry inside, each under its name.
+        on_page: told the number of each page that was set; they are set twice and more.
     """
     made_at = datetime.fromisoformat(report.made_at).astimezone(UTC)
     total = _PageTotal()
@@ -90,14 +96,31 @@ def render_pdf(report: model.ReportModel, attachments: Sequence[model.Attachment
         creator=style.PRODUCT,
     )
     document.addPageTemplates([cover_template(report), _page_template(report, total)])
+    document.setPageCallBack(_new_high(on_page))
     document.multiBuild(_story(report, total), canvasmaker=canvas)
     return out.getvalue()
+
+
+def _new_high(on_page: Callable[[int], None]) -> Callable[[int], None]:
+    """Tell only of pages beyond those already told: later passes set the same ones again."""
+    told = 0
+
+    def tell(page: int) -> None:
+        nonlocal told
+        if page > told:
+            told = page
+            on_page(page)
+
+    return tell
 
 
 def _story(report: model.ReportModel, total: _PageTotal) -> list[Flowable]:
     contents = TableOfContents()
     contents.levelStyles = [style.CONTENTS_1, style.CONTENTS_2]
     contents.dotsMinLevel = 1
+    contents.tableStyle = _CONTENTS_TABLE
+    # As many lines as there will be, so that the first pass already breaks its pages where the last one does.
+    contents._lastEntries = list(_contents_lines(report.sections))  # noqa: SLF001 - reportlab has no way to say it
     story: list[Flowable] = [
         NextPageTemplate("page"),
         *cover_flowables(report.cover),
@@ -109,6 +132,24 @@ def _story(report: model.ReportModel, total: _PageTotal) -> list[Flowable]:
     for section in report.sections:
         story.extend(section_flowables(section))
     return [*story, total]
+
+
+def _contents_lines(sections: Sequence[model.Section], level: int = 0) -> Iterator[tuple[int, str, int, str]]:
+    for section in sections:
+        if in_contents(section, level):
+            yield level, style.plain(section.title), 0, section.anchor
+        yield from _contents_lines(section.sections, level + 1)
+
+
+_CONTENTS_TABLE = TableStyle(
+    [
+        ("VALIGN", (0, 0), (-1, -1), "TOP"),
+        ("LEFTPADDING", (0, 0), (-1, -1), 0),
+        ("RIGHTPADDING", (0, 0), (-1, -1), 0),
+        ("TOPPADDING", (0, 0), (-1, -1), 0.8),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 0.8),
+    ]
+)
 
 
 def _page_template(report: model.ReportModel, total: _PageTotal) -> PageTemplate:
@@ -141,7 +182,7 @@ def _page_template(report: model.ReportModel, total: _PageTotal) -> PageTemplate
     return PageTemplate("page", [frame], onPage=draw)
 
 
-def _attach(canvas: Canvas, attachments: Sequence[model.Attachment], made_at: datetime) -> None:
+def _attach(canvas: Canvas, attachments: Sequence[Attachment], made_at: datetime) -> None:
     """Embed files (ISO 32000-1 section 7.11.4), so that they can be taken out with any PDF tool."""
     if not attachments:
         return
@@ -153,17 +194,19 @@ def _attach(canvas: Canvas, attachments: Sequence[model.Attachment], made_at: da
             dictionary=PDFDictionary(
                 {
                     "Type": PDFName("EmbeddedFile"),
+                    "Filter": PDFName("FlateDecode"),
                     "Params": PDFDictionary(
                         {
-                            "Size": len(attachment.data),
+                            "Size": attachment.size_bytes,
                             "CreationDate": stamp,
                             "ModDate": stamp,
                         }
                     ),
                 }
             ),
-            content=attachment.data,
-            filters=[PDFZCompress],
+            # Packed already, as it was written: a table of every record is never here as a whole.
+            content=attachment.deflated,
+            filters=[],
         )
         specification = PDFDictionary(
             {

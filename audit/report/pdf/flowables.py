@@ -1,16 +1,18 @@
-"""The few things on a page that reportlab does not have: anchors, verdict chips, the stacked bar."""
+"""The few things on a page that reportlab does not have: anchors, verdict chips, charts."""
 
-from reportlab.lib.colors import Color
+from reportlab.lib.colors import HexColor
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.platypus import Flowable
 
 from audit.evidence.verdict import Verdict
-from audit.report.model import VerdictBar
-from audit.report.pdf.style import INK, MUTED, SANS, SANS_BOLD, VERDICT_COLOURS, WHITE, plain
+from audit.report.charts import PAINTS, Part, Rule, Words, drawn
+from audit.report.model import Columns, StackedRows, VerdictBar
+from audit.report.pdf.style import HAIRLINE, SANS, SANS_BOLD, VERDICT_COLOURS, plain
 
 _CHIP_SIZE = 6.6
 _CHIP_PADDING = 4.5
 _CHIP_HEIGHT = 11.5
+_HATCH_STEP = 4.0
 
 
 class Anchor(Flowable):  # type: ignore[misc] # reportlab has no types
@@ -60,64 +62,73 @@ class Chip(Flowable):  # type: ignore[misc]
         self.canv.drawString(_CHIP_PADDING, 3.4, self._verdict.value)
 
 
-class Bar(Flowable):  # type: ignore[misc]
-    """A stacked bar with a legend that names and counts each part in the bar's order."""
+class Chart(Flowable):  # type: ignore[misc]
+    """A chart, drawn from the geometry that the HTML copy has too."""
 
-    _bar_height = 20.0
-    _legend_row = 13.0
-
-    def __init__(self, bar: VerdictBar) -> None:
+    def __init__(self, block: VerdictBar | StackedRows | Columns) -> None:
         super().__init__()
-        self._bar = bar
-        self._parts = [(verdict, count) for verdict, count in bar.counts if count]
-        self._lines: list[list[tuple[Verdict, str, float]]] = []
+        self._block = block
 
     def wrap(self, width: float, _height: float) -> tuple[float, float]:
-        """Take the whole width; the legend takes as many lines as it needs."""
-        self.width = width
-        self._lines = [[]]
-        used = 0.0
-        for verdict, count in self._parts:
-            words = f"{verdict.value}: {count}"
-            room = stringWidth(words, SANS, 8) + 26
-            if used + room > width and self._lines[-1]:
-                self._lines.append([])
-                used = 0.0
-            self._lines[-1].append((verdict, words, used))
-            used += room
-        self.height = 14 + self._bar_height + 8 + self._legend_row * len(self._lines) + 4
+        """Take the whole width."""
+        self._drawing = drawn(self._block, width)
+        self.width, self.height = width, self._drawing.height
         return width, self.height
 
     def draw(self) -> None:
-        """Draw title, bar and legend."""
-        canvas, top = self.canv, self.height
-        canvas.setFillColor(INK)
-        canvas.setFont(SANS_BOLD, 8.5)
-        canvas.drawString(0, top - 9, plain(self._bar.title))
-        bottom = top - 14 - self._bar_height
-        left = 0.0
-        for verdict, count in self._parts:
-            ink, _, solid = VERDICT_COLOURS[verdict]
-            room = self.width * count / max(self._bar.total, 1)
-            self._part(left, bottom, room, solid)
-            dark = verdict in {Verdict.SATISFIED, Verdict.NOT_SATISFIED, Verdict.WAIVED}
-            if room > stringWidth(str(count), SANS_BOLD, 9) + 6:
-                canvas.setFillColor(WHITE if dark else ink)
-                canvas.setFont(SANS_BOLD, 9)
-                canvas.drawCentredString(left + room / 2, bottom + 6.5, str(count))
-            left += room
-        for number, line in enumerate(self._lines):
-            baseline = bottom - 14 - number * self._legend_row
-            for verdict, words, place in line:
-                self._part(place, baseline - 1.5, 9, VERDICT_COLOURS[verdict][2], height=9)
-                canvas.setFillColor(MUTED)
-                canvas.setFont(SANS, 8)
-                canvas.drawString(place + 13, baseline, words)
+        """Draw every shape; reportlab's `y` grows upward."""
+        for shape in self._drawing.shapes:
+            match shape:
+                case Part():
+                    self._part(shape)
+                case Rule(x, y, width):
+                    self.canv.setStrokeColor(HAIRLINE)
+                    self.canv.setLineWidth(0.4)
+                    self.canv.line(x, self.height - y, x + width, self.height - y)
+                case Words():
+                    self._words(shape)
 
-    def _part(
-        self, left: float, bottom: float, width: float, colour: Color, height: float = _bar_height
-    ) -> None:
-        self.canv.setFillColor(colour)
-        self.canv.setStrokeColor(WHITE)
-        self.canv.setLineWidth(0.8)
-        self.canv.rect(left, bottom, width, height, stroke=1, fill=1)
+    def _words(self, words: Words) -> None:
+        canvas, text = self.canv, plain(words.text)
+        canvas.setFont(SANS_BOLD if words.bold else SANS, words.size)
+        canvas.setFillColor(HexColor(words.ink))
+        draw = {"start": canvas.drawString, "middle": canvas.drawCentredString, "end": canvas.drawRightString}
+        draw[words.anchor](words.x, self.height - words.y, text)
+
+    def _part(self, part: Part) -> None:
+        canvas, name = self.canv, part.paint.removesuffix(" plain")
+        paint, plainly = PAINTS[name], part.paint != name
+        bottom = self.height - part.y - part.height
+        canvas.setFillColor(HexColor(paint.ground))
+        if plainly:
+            canvas.rect(part.x, bottom, part.width, part.height, stroke=0, fill=1)
+            return
+        canvas.saveState()
+        outline = canvas.beginPath()
+        outline.rect(part.x, bottom, part.width, part.height)
+        canvas.clipPath(outline, stroke=0, fill=1)
+        canvas.setStrokeColor(HexColor(paint.ink))
+        canvas.setLineWidth(0.5)
+        for direction in paint.hatch:
+            canvas.lines(_hatching(direction, part.x, bottom, part.width, part.height))
+        canvas.restoreState()
+        canvas.setStrokeColor(HexColor(paint.ink) if paint.ink != "#FFFFFF" else HexColor(paint.ground))
+        canvas.setLineWidth(0.5)
+        canvas.rect(part.x, bottom, part.width, part.height, stroke=1, fill=0)
+
+
+def _hatching(
+    direction: str, x: float, y: float, width: float, height: float
+) -> list[tuple[float, float, float, float]]:
+    """Lines of one direction over a rectangle, a little longer than it; it is clipped to."""
+    if direction == "-":
+        return [(x, y + at, x + width, y + at) for at in _steps(height)]
+    if direction == "|":
+        return [(x + at, y, x + at, y + height) for at in _steps(width)]
+    if direction == "/":
+        return [(x + at - height, y, x + at, y + height) for at in _steps(width + height)]
+    return [(x + at - height, y + height, x + at, y) for at in _steps(width + height)]
+
+
+def _steps(length: float) -> list[float]:
+    return [_HATCH_STEP * number for number in range(1, int(length / _HATCH_STEP) + 1)]

@@ -5,7 +5,9 @@ from functools import cache
 from audit.evidence.check import Snapshot
 from audit.evidence.evaluate import Evaluation, evaluate
 from audit.evidence.framework import Framework
-from audit.report.compose import attachments, compose
+from audit.report.activity import Activity
+from audit.report.attachment import Attachment
+from audit.report.compose import compose
 from audit.report.model import ReportModel
 from audit.report.pdf import render_pdf
 from tests.unit.evidence.examples import snapshot
@@ -14,14 +16,21 @@ from tests.unit.report.hostile import hostile_snapshot
 
 def model_of(over: Snapshot) -> tuple[ReportModel, Evaluation]:
     """The report model of a snapshot, and the evaluation it was made from."""
-    evaluation = evaluate(over, over.framework.catalogue)
-    return compose(evaluation, over), evaluation
+    report, _, evaluation = composed(over)
+    return report, evaluation
+
+
+def composed(over: Snapshot) -> tuple[ReportModel, tuple[Attachment, ...], Evaluation]:
+    """Model, attachments and evaluation of a snapshot."""
+    activity = Activity()
+    evaluation = evaluate(over, over.framework.catalogue, listener=activity.note)
+    return *compose(evaluation, over, activity), evaluation
 
 
 def pdf_of(over: Snapshot) -> bytes:
     """A whole PDF with its attachments."""
-    report, evaluation = model_of(over)
-    return render_pdf(report, attachments(evaluation, over))
+    report, attachments, _ = composed(over)
+    return render_pdf(report, attachments)
 
 
 @cache

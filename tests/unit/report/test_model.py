@@ -33,6 +33,7 @@ def test_the_sections_stand_in_the_order_auditors_expect() -> None:
         "index",
         "controls",
         "registers",
+        "co-residents",
         "evidence",
         "provenance",
         "verify",

@@ -69,11 +69,16 @@ def test_the_evidence_travels_inside_and_its_digests_are_printed(tmp_path: Path)
     over = snapshot(Framework.PCI)
     pdf = usual_pdf(Framework.PCI)
     attached = {name: data[0] for name, data in pypdf.PdfReader(BytesIO(pdf)).attachments.items()}
-    assert set(attached) == {"evaluation.json", "snapshot.json"}
+    manifest = json.loads(attached.pop("manifest.json"))
+    assert {each["name"]: each["sha256"] for each in manifest["files"]} == {
+        name: hashlib.sha256(data).hexdigest() for name, data in attached.items()
+    }
+    assert {"evaluation.json", "snapshot.json", "records.csv", "controls.csv"} <= set(attached)
     assert attached["snapshot.json"] == over.facts.to_bytes()
     assert json.loads(attached["evaluation.json"])["framework"] == "pci"
-    text = _text(pdf, tmp_path)
-    for data in attached.values():
+    text = "".join(_text(pdf, tmp_path).split())
+    for name, data in attached.items():
+        assert name in text
         assert hashlib.sha256(data).hexdigest() in text
 
 
@@ -82,7 +87,7 @@ def test_a_long_table_repeats_its_head_and_says_how_much_it_shows(tmp_path: Path
     for _ in range(400):
         story.add("external", "guest.stop", principal="os:0", resource="guest:x")
     text = _text(pdf_of(snapshot(Framework.HIPAA, events=story.events)), tmp_path)
-    assert "Showing 150 of 400 rows; the attached evaluation holds all of them." in text
+    assert "Showing 300 of 400 rows; all of them in the attached EV-0004.csv." in text
     assert text.count("What is wrong") > 1
 
 
