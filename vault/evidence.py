@@ -143,7 +143,12 @@ class SiteFacts:
                 resource=row.resource,
                 created_at=row.created_at,
                 record=row.record,
+                acknowledged_at=row.acknowledged_at,
+                acknowledged_by=row.acknowledged_by,
                 closed_at=row.closed_at,
+                closed_by=row.closed_by,
+                # The person's own words stay in the site; here it counts that they gave a reason.
+                disposition="closed with a reason" if row.closed_by and row.reason else None,
             )
             for row in rows
         )

@@ -130,9 +130,9 @@ def provenance(evaluation: Evaluation, snapshot: Snapshot, carried: tuple[Attach
 def _files(carried: tuple[Attachment, ...]) -> Grid:
     rows = tuple(cells(each.name, each.description, f"{each.size_bytes:,}", each.sha256) for each in carried)
     columns = (
-        Column("File", 18, "code"),
-        Column("Content", 17),
-        Column("Bytes", 9, "number"),
+        Column("File", 21, "code"),
+        Column("Content", 15),
+        Column("Bytes", 8, "number"),
         Column("SHA-256", 56, "code"),
     )
     return Grid(columns, rows, len(rows))
