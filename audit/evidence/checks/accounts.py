@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from audit.evidence.check import Check, CheckResult, Snapshot, Support, Table, judged
+from audit.evidence.check import Check, CheckResult, Snapshot, Support, Table, judged, not_evaluated
 from audit.evidence.facts import AccountFacts
 from audit.evidence.framework import Framework
 from audit.evidence.instant import format_instant
@@ -110,6 +110,28 @@ def _service_accounts_owned(snapshot: Snapshot) -> CheckResult:
     )
 
 
+def _password_age(snapshot: Snapshot) -> CheckResult:
+    alone = [account for account in _people(snapshot) if not account.second_factor]
+    query = "active people without a second factor; whether each changed their password within 90 days"
+    if any(account.password_changed_at is None for account in alone):
+        return not_evaluated("When passwords were changed was not reported.", unit="people", query=query)
+    limit = snapshot.facts.system.extracted_at - _UNUSED_FOR
+    old = [account for account in alone if (account.password_changed_at or limit) < limit]
+    return judged(
+        population=len(alone),
+        violations=len(old),
+        unit="people",
+        query=query,
+        holds=f"Everybody who logs in with a password alone ({len(alone)}) changed it within 90 days.",
+        fails=f"Passwords older than 90 days that are the only factor: {len(old)} of {len(alone)}.",
+        empty="Nobody logs in with a password alone, so the age of passwords is not limited.",
+        table=Table.of(
+            ("account", "password of (UTC)"),
+            ((a.id, format_instant(a.password_changed_at) if a.password_changed_at else None) for a in alone),
+        ),
+    )
+
+
 CHECKS = (
     # The HIPAA rule in force does not ask for a second factor, so both are evidence for PCI only.
     Check(
@@ -144,6 +166,13 @@ CHECKS = (
             ),
         },
         evaluate=_few_custodians,
+    ),
+    Check(
+        id="password.age",
+        version=1,
+        title="A password that is the only factor is young",
+        supports={Framework.PCI: (Support("8.3.9"),)},
+        evaluate=_password_age,
     ),
     Check(
         id="account.services_owned",

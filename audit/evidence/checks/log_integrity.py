@@ -117,6 +117,7 @@ CHECKS = (
                 Support(
                     "164.312(b)", "a heartbeat that would show the log being silent is not evaluated yet"
                 ),
+                Support("164.312(c)(2)", "records inside guests carry no checksum of this platform"),
             ),
             Framework.PCI: (
                 Support("10.3.2"),

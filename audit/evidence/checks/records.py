@@ -118,10 +118,12 @@ _TITLES = {
 def _class_recorded(event_class: EventClass) -> Callable[[Snapshot], Reading]:
     def read(_snapshot: Snapshot) -> Reading:
         seqs: list[int] = []
+        lacking = 0
         shown: list[tuple[object, ...]] = []
         while (event := (yield)) is not None:
             if event_class.matches(event):
                 seqs.append(event.seq)
+                lacking += bool(_missing(event))
                 if len(shown) < _SHOWN:
                     shown.append(
                         (
@@ -136,11 +138,14 @@ def _class_recorded(event_class: EventClass) -> Callable[[Snapshot], Reading]:
         kept = Table.of(("record", "time (UTC)", "principal", "action", "resource", "result"), shown)
         return judged(
             population=len(seqs),
-            violations=0,
+            violations=lacking,
             unit="events",
-            query=f"records of the class {event_class.name} in the period; rows list the first {_SHOWN}",
-            holds=f"Events of this class in the verified log: {len(seqs):,}.",
-            fails="",
+            query=(
+                f"records of the class {event_class.name} in the period, and whether each says who, when, on what, "
+                f"from where and with what answer; rows list the first {_SHOWN}"
+            ),
+            holds=f"Events of this class in the verified log: {len(seqs):,}, none of which lacks a field.",
+            fails=f"Events of this class that lack a field: {lacking} of {len(seqs)}.",
             empty=(
                 "No event of this class happened in the period, so nothing shows that it would be recorded."
             ),
@@ -165,7 +170,7 @@ CHECKS = (
     *(
         Check(
             id=f"log.records_{event_class.name}",
-            version=1,
+            version=2,
             title=_TITLES[event_class.name],
             supports={Framework.PCI: (Support(f"10.2.1.{event_class.suffix}", event_class.gap),)},
             read=_class_recorded(event_class),

@@ -8,8 +8,11 @@ from audit.evidence.check import Check
 from audit.evidence.checks import (
     accesses,
     accounts,
+    changes,
     disks,
+    followed_up,
     identities,
+    integrity,
     inventory,
     key_lifecycle,
     keys,
@@ -36,6 +39,9 @@ ALL_CHECKS: tuple[Check, ...] = (
     *seals.CHECKS,
     *places.CHECKS,
     *inventory.CHECKS,
+    *followed_up.CHECKS,
+    *changes.CHECKS,
+    *integrity.CHECKS,
 )
 
 

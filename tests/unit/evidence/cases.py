@@ -6,9 +6,10 @@ no row here.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from audit.evidence.check import Snapshot
-from audit.evidence.facts import CanaryFacts, Facts, ProofFacts
+from audit.evidence.facts import CanaryFacts, Facts, FindingFacts, ProofFacts
 from audit.evidence.framework import Framework
 from audit.evidence.log_range import LogProof
 from audit.evidence.verdict import Verdict
@@ -47,7 +48,6 @@ class Case:
 
 
 _SETTING = "a setting is always there to be tested"
-_CANARY = "a canary is there or is not: there is nothing that could be wrong with it"
 
 
 def _hipaa(facts: Facts | None = None) -> Make:
@@ -88,11 +88,13 @@ def _keys(**changes: object) -> Make:
     return _pci(_with(keys=(key(CLINIC), key(CARDS, **changes))))
 
 
-def _told(tell: Callable[[Story], object], facts: Facts | None = None) -> Make:
+def _told(
+    tell: Callable[[Story], object], facts: Facts | None = None, framework: Framework = Framework.PCI
+) -> Make:
     def make() -> Snapshot:
         story = busy_month()
         tell(story)
-        return snapshot(Framework.PCI, facts, story.events)
+        return snapshot(framework, facts, story.events)
 
     return make
 
@@ -110,8 +112,10 @@ def _only(tell: Callable[[Story], object]) -> Make:
     return make
 
 
-def _canary(passing: Make = _pci()) -> Case:  # noqa: B008 - a recipe, made afresh when it is called
-    return Case(passing, None, _silence, never=_CANARY)
+def _canary(kind: str, action: str) -> Case:
+    """A class of events: there is one, one lacks its origin, there is none."""
+    lacking = {"channel": None, "decision": None} if kind == "denied" else {"channel": None}
+    return Case(_pci(), _told(lambda story: story.add(kind, action, changes=lacking)), _silence)
 
 
 def _guess(story: Story, times: int, then: str | None) -> None:
@@ -121,6 +125,21 @@ def _guess(story: Story, times: int, then: str | None) -> None:
         )
     if then is not None:
         story.login(f"account:{OLGA}", at=then)
+
+
+def _guess_and_look(story: Story) -> None:
+    _guess(story, 5, None)
+    story.add("access", "log.list", at="2026-03-20T20:00:00.000000Z", principal=f"account:{ANNA}")
+
+
+def _finding(**changes: object) -> FindingFacts:
+    return FindingFacts(
+        id="finding-1",
+        code="disk.unknown_keyslot",
+        severity="critical",
+        resource=f"guest:{CARDS}",
+        created_at=NOW - timedelta(days=3),
+    ).model_copy(update=changes)
 
 
 def _deleted(state: str) -> Make:
@@ -186,13 +205,13 @@ CASES: dict[str, Case] = {
     "log.fields_complete": Case(
         _pci(), _told(lambda story: story.add("access", "guest.list", changes={"channel": None})), _silence
     ),
-    "log.records_data_access": _canary(),
-    "log.records_administration": _canary(),
-    "log.records_log_access": _canary(),
-    "log.records_refused_access": _canary(),
-    "log.records_credential_changes": _canary(),
-    "log.records_log_start_stop": _canary(),
-    "log.records_objects": _canary(),
+    "log.records_data_access": _canary("intent", "guest.exec"),
+    "log.records_administration": _canary("intent", "guest.stop"),
+    "log.records_log_access": _canary("access", "log.list"),
+    "log.records_refused_access": _canary("denied", "guest.stop"),
+    "log.records_credential_changes": _canary("intent", "account.password"),
+    "log.records_log_start_stop": _canary("intent", "system.init"),
+    "log.records_objects": _canary("intent", "guest.create"),
     "identity.unique_principals": Case(
         _pci(),
         _told(lambda story: story.add("access", "guest.list", principal="account:nobody-we-know")),
@@ -362,4 +381,55 @@ CASES: dict[str, Case] = {
         passes_as=Verdict.PARTIAL,
         never="an inventory lists; a person must review it",
     ),
+    "password.age": Case(
+        _pci(_with(accounts=(account(OLGA, "operator", second_factor=False, password_changed_at=NOW),))),
+        _pci(
+            _with(
+                accounts=(
+                    account(
+                        OLGA, "operator", second_factor=False, password_changed_at=NOW - timedelta(days=91)
+                    ),
+                )
+            )
+        ),
+        _pci(),
+    ),
+    "log.looked_at_daily": Case(
+        _pci(),
+        _told(lambda story: story.add("access", "guest.list", at="2026-03-20T10:00:00.000000Z")),
+        _silence,
+    ),
+    "finding.disposed": Case(
+        _pci(_with(findings=(_finding(closed_at=NOW, closed_by=CARL, disposition="closed with a reason"),))),
+        _pci(_with(findings=(_finding(),))),
+        _pci(_with(findings=())),
+    ),
+    "login.bursts_looked_at": Case(
+        _told(_guess_and_look, framework=Framework.HIPAA),
+        _told(lambda story: _guess(story, 5, None), framework=Framework.HIPAA),
+        _hipaa(),
+    ),
+    "account.granted_by_another": Case(
+        _pci(),
+        _told(
+            lambda story: story.act(
+                "account.create", principal="account:self-made", resource="account:self-made"
+            )
+        ),
+        _silence,
+    ),
+    "policy.versions_kept": Case(
+        _hipaa(), _hipaa(changed(healthy_facts(), "policy", kept=())), lambda: snapshot(events=())
+    ),
+    "media.moves_recorded": Case(
+        _pci(),
+        _told(lambda story: story.add("intent", "guest.copy_out", resource=f"guest:{CARDS}")),
+        _silence,
+    ),
+    "log.objects_known": Case(
+        _pci(),
+        _pci(_with(guests=(guest("appeared-by-itself", "x", "chd"),))),
+        lambda: snapshot(Framework.PCI, _with(guests=(), accounts=())),
+    ),
+    "disk.header_unchanged": Case(_hipaa(), _disk(known_header_sha256="00" * 32), _no_guests(_hipaa)),
 }

@@ -55,6 +55,7 @@ def disk(guest_id: str, **changes: object) -> DiskFacts:
         known_keyslots=(0,),
         uuid="0a4b4ad2-0c0f-4b5a-9b57-6c5c1a3f7f10",
         header_sha256="ab" * 32,
+        known_header_sha256="ab" * 32,
         key_id=f"key-of-{guest_id}",
         device="8:1",
     ).model_copy(update=changes)
@@ -159,6 +160,7 @@ def healthy_facts() -> Facts:
         policy=PolicyFacts(
             bundle="ef" * 32,
             policy_count=31,
+            kept=("ef" * 32,),
             canary=(
                 CanaryFacts(
                     principal_type="Account", action="guest.start", resource_type="Guest", decision="deny"
@@ -293,6 +295,8 @@ def busy_month() -> Story:
     story.add("system", "system.start", changes={"session": None}, principal="os:0", channel="daemon")
     for person in (OLGA, CARL, ANNA):
         story.login(f"account:{person}")
+    for person in (OLGA, CARL, ANNA):
+        story.act("account.create", principal="os:0", resource=f"account:{person}", channel="local")
     for guest_id in (CLINIC, CARDS):
         story.act("guest.create", resource=f"guest:{guest_id}")
         story.act("guest.start", resource=f"guest:{guest_id}")

@@ -54,10 +54,10 @@ def test_an_honest_log_verifies_and_gives_back_every_event(written: WrittenLog) 
 
 
 def test_a_changed_record_is_named(written: WrittenLog) -> None:
-    _change_body(written, 12, b'"channel":"cli"', b'"channel":"api"')
+    _change_body(written, 18, b'"channel":"cli"', b'"channel":"api"')
     proof = _open(written).proof
     assert not proof.holds
-    assert proof.first_bad == 12
+    assert proof.first_bad == 18
 
 
 def test_a_cut_tail_is_found(written: WrittenLog) -> None:

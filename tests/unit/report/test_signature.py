@@ -58,7 +58,7 @@ def test_a_signed_report_holds_and_says_what_was_checked(verify: Callable[..., R
     ).document()
     assert document["holds"] is True
     assert document["kind"] == "report"
-    assert document["records"] == 30
+    assert document["records"] == 36
     assert [check["name"] for check in document["checks"]] == [  # type: ignore[attr-defined]
         "signature",
         "unsigned",
