@@ -30,6 +30,12 @@ class PolicyDenied(VaultError):
         self.policies = policies
 
 
+class EvaluationFailed(PolicyDenied):
+    """The policy could not be evaluated, which denies, and is an alarm (`vault.operations.alarms`)."""
+
+    code = "policy.evaluation_failed"
+
+
 class ApprovalNeeded(VaultError):
     """The policy allows this once an obligation is met."""
 

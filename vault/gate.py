@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from audit.errors import AuditError, LogUnavailable
@@ -25,7 +26,7 @@ from audit.log.record import Draft, Kind, Record
 from policies.errors import StrongroomError
 from policies.inputs import inputs_document
 from policies.vocabulary import Action, Decision, Entity, EntityRef, EntityType, Request, Verdict
-from vault.errors import ApprovalNeeded, OutcomeNotRecorded, PolicyDenied
+from vault.errors import ApprovalNeeded, EvaluationFailed, OutcomeNotRecorded, PolicyDenied
 from vault.journal import SafeJournal
 from vault.locks import ResourceLocks
 from vault.permit import _GATE_TOKEN, Permit
@@ -109,6 +110,21 @@ class RecordWriter(Protocol):
         """Return when the record is durable; raise LogUnavailable otherwise."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that happened to the gate itself, and that no record's code tells.
+
+    Attributes:
+        code: `log.unavailable` once the log is back, or `gate.outcome_not_recorded`.
+        since: when it began, aware.
+        record: the first record after it, or the intent that has no outcome.
+    """
+
+    code: str
+    since: datetime
+    record: str
+
+
 #: Told the caller and the id of a durable intent just before the act. What it raises is how the act ended.
 BeforeAct = Callable[[Caller, str], None]
 
@@ -135,6 +151,8 @@ class Gate:
         self._log_timeout_s = log_timeout_s
         self._watchers: tuple[Callable[[Record, float], None], ...] = ()
         self._before_act: BeforeAct | None = None
+        self._on_trouble: Callable[[Trouble], None] = lambda _trouble: None
+        self._log_away_since: datetime | None = None
         self._stopped_by: str | None = None
         self._seen_reads: dict[tuple[str, ...], float] = {}
         self._seen_guard = threading.Lock()
@@ -163,6 +181,10 @@ class Gate:
     def before_act(self, told: BeforeAct) -> None:
         """Tell somebody of every intent that is about to be acted on: jobs remember theirs, or hold it back."""
         self._before_act = told
+
+    def on_trouble(self, told: Callable[[Trouble], None]) -> None:
+        """Tell somebody what happened to the gate itself; what is told must not raise."""
+        self._on_trouble = told
 
     def run(self, access: Access, act: Callable[[Permit], T]) -> T:
         """Let an access with an effect through the gate.
@@ -311,7 +333,7 @@ class Gate:
             )
         else:
             kind = Kind.DENIED
-            refusal = PolicyDenied(
+            refusal = (EvaluationFailed if decision.evaluation_failed else PolicyDenied)(
                 f"The policy does not allow you to do this ({access.action}).",
                 f"{decided}; ask an administrator if you need it.",
                 decision.policies,
@@ -380,6 +402,7 @@ class Gate:
 
     def _stop(self, intent: str, code: str) -> OutcomeNotRecorded:
         self._stopped_by = intent
+        self._on_trouble(Trouble("gate.outcome_not_recorded", datetime.now(UTC), intent))
         done = "It was done" if code == "ok" else "It failed"
         error = OutcomeNotRecorded(
             f"{done}, but the outcome could not be recorded, so nothing more is done from now on.",
@@ -424,10 +447,17 @@ class Gate:
 
     def _write(self, draft: Draft) -> Record:
         begun_at = time.perf_counter()
-        record = self._log.append(draft, self._log_timeout_s)
+        try:
+            record = self._log.append(draft, self._log_timeout_s)
+        except LogUnavailable:
+            self._log_away_since = self._log_away_since or datetime.now(UTC)
+            raise
         took_s = time.perf_counter() - begun_at
+        away_since, self._log_away_since = self._log_away_since, None
         for watcher in self._watchers:
             watcher(record, took_s)
+        if away_since is not None:
+            self._on_trouble(Trouble("log.unavailable", away_since, record.id))
         return record
 
     @staticmethod

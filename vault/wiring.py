@@ -26,8 +26,9 @@ from vault.guests.host_memory import HostLayout
 from vault.guests.libvirt_host import LibvirtHost
 from vault.guests.ports import GuestHost
 from vault.guests.watchdog import start_watchdog
-from vault.jobs import Jobs
+from vault.jobs import Jobs, job_ref
 from vault.keystore.client import KeyProcessClient
+from vault.operations.alarms import raise_alarms
 from vault.operations.job_kinds import ending_of, job_kinds
 from vault.operations.outside import OutsideWatch
 from vault.operations.recovery import settle
@@ -103,10 +104,19 @@ def _begin(site: Site, foundation: Foundation) -> None:
     watch = OutsideWatch(site)
     watch.look_around()
     site.host.watch(watch.handle)
+    raise_alarms(site)
     daemon = Caller(DAEMON, "daemon")
     site.gate.run(Access(daemon, Action.SYSTEM_START, SITE), lambda permit: permit.note(sealed=True))
     site.gate.before_act(site.jobs.note_intent)
-    site.jobs.open(job_kinds(site), lambda intent: ending_of(site, intent), sealed=site.keys.status().sealed)
+    for job in site.jobs.open(
+        job_kinds(site), lambda intent: ending_of(site, intent), sealed=site.keys.status().sealed
+    ):
+        site.findings.open(
+            "job.gave_up",
+            resource=str(job_ref(job.id)),
+            sentence=f"The daemon was stopped {job.attempt} times while {job.action} ran.",
+            record=job.intent,
+        )
     site.closers.append(lambda: _end(site))
 
 

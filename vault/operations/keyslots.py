@@ -37,9 +37,7 @@ def check_keyslots(site: Site, permit: Permit, guest: EntityRef, disk: Disk) -> 
         permit.note(**{f"{disk.role}_{code.partition('.')[2]}": True})
         site.findings.open(
             code,
-            severity="critical",
             resource=resource,
             sentence=told[code],
-            remedy="Find out who changed the disk outside Strongroom; move the data to a new guest with a new key.",
             record=permit.intent,
         )

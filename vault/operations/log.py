@@ -108,10 +108,8 @@ def verify_log(site: Site, caller: Caller, progress: Progress) -> dict[str, Any]
             sentence = failed[0]["detail"] if failed else "The log does not verify."
             site.findings.open(
                 "log.verification_failed",
-                severity="critical",
                 resource=str(LOG),
                 sentence=sentence,
-                remedy="Export the log as it is, compare it with an earlier export, and find out who changed it.",
                 record=permit.intent,
             )
             raise IntegrityFailure(f"The log does not verify: {sentence}", "See the findings.")

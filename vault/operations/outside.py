@@ -59,7 +59,6 @@ class OutsideWatch:
                     "guest.unknown_domain",
                     guest_ref(domain.guest_id),
                     "A domain carries this site's mark, but no guest of the site is like it.",
-                    "Find out who started it; stop it with virsh.",
                     None,
                 )
 
@@ -105,7 +104,6 @@ class OutsideWatch:
             f"outside.{event.kind}",
             resource,
             sentence,
-            "Find out who did it on the host (libvirt's log, sudo, auditd), and why.",
             record,
         )
 
@@ -120,10 +118,8 @@ class OutsideWatch:
             )
         ).id
 
-    def _find(self, code: str, resource: EntityRef, sentence: str, remedy: str, record: str | None) -> None:
-        self._site.findings.open(
-            code, severity="high", resource=str(resource), sentence=sentence, remedy=remedy, record=record
-        )
+    def _find(self, code: str, resource: EntityRef, sentence: str, record: str | None) -> None:
+        self._site.findings.open(code, resource=str(resource), sentence=sentence, record=record)
 
     def _is_the_gates_own(self, resource: EntityRef) -> bool:
         key = str(resource)

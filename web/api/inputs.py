@@ -4,8 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
+from vault.finding_codes import Severity
+
 #: Longer text in a field of ours is a mistake.
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+#: What a person says; how long it may be is decided by the operation.
+Words = Annotated[str, StringConstraints(max_length=100_000)]
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=1024)]
 _NO_BYTES = "must hold no NUL character"
 
@@ -160,6 +164,27 @@ class ReportRequest(Input):
     framework: Literal["hipaa", "pci"]
     since: Instant
     until: Instant
+
+
+class FindingQuery(ViewQuery):
+    """Which findings."""
+
+    #: without it: those that are not closed
+    state: Literal["open", "acknowledged", "closed", "all"] | None = None
+    severity: Severity | None = None
+    limit: int = Field(default=500, ge=1, le=1000)
+
+
+class Acknowledgement(Input):
+    """That somebody knows of a finding, and what they say to it."""
+
+    note: Words
+
+
+class Closing(Input):
+    """Why a finding is over."""
+
+    reason: Words
 
 
 class JobQuery(ViewQuery):

@@ -1,4 +1,4 @@
-"""`strongroom job …` and `strongroom finding …`: long work, and what a person must look at."""
+"""`strongroom job …`: long work that goes on by itself."""
 
 from typing import Annotated
 
@@ -12,13 +12,12 @@ from web.cli.output import print_facts, print_line, print_table
 from web.cli.quantities import write_time
 from web.cli.waiting import ended, finish
 
-jobs = typer.Typer(help="Long work that goes on by itself.", no_args_is_help=False)
-findings = typer.Typer(help="What a person must look at.", no_args_is_help=False)
+app = typer.Typer(help="Long work that goes on by itself.", no_args_is_help=False)
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.", show_default=False)]
 
 
-@jobs.command("list")
+@app.command("list")
 def show_all(
     context: typer.Context,
     limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=200)] = 20,
@@ -47,7 +46,7 @@ def show_all(
     )
 
 
-@jobs.command("show")
+@app.command("show")
 def show(context: typer.Context, job_id: JobId) -> None:
     """Show a job."""
     invocation = current(context)
@@ -70,7 +69,7 @@ def show(context: typer.Context, job_id: JobId) -> None:
     )
 
 
-@jobs.command("wait")
+@app.command("wait")
 def wait(context: typer.Context, job_id: JobId) -> None:
     """Wait until a job has ended; ends as it ended."""
     invocation = current(context)
@@ -82,7 +81,7 @@ def wait(context: typer.Context, job_id: JobId) -> None:
     invocation.show(result, lambda: print_line("Done."))
 
 
-@jobs.command("cancel")
+@app.command("cancel")
 def cancel(
     context: typer.Context,
     *,
@@ -105,28 +104,3 @@ def cancel(
             ExitCode.CONFLICT,
         )
     invocation.show(job, lambda: print_line("It is cancelled; what it had begun was taken back."))
-
-
-@findings.command("list")
-def show_findings(context: typer.Context) -> None:
-    """List the open findings."""
-    invocation = current(context)
-    found = invocation.logged_in().get("/findings")
-    invocation.show(
-        found,
-        lambda: print_table(
-            ("Severity", "Since (UTC)?", "What…", "What to do…", "Code?", "Record?"),
-            (
-                (
-                    finding["severity"],
-                    write_time(finding["since"]),
-                    finding["sentence"],
-                    finding["remedy"],
-                    finding["code"],
-                    finding["record"],
-                )
-                for finding in found["items"]
-            ),
-            "Nothing needs a look.",
-        ),
-    )

@@ -23,6 +23,7 @@ from web.cli import (
     account,
     audit,
     completion,
+    finding,
     guest,
     guest_inside,
     image,
@@ -142,8 +143,8 @@ for _name, _group in (
     ("token", account.tokens),
     ("policy", policy.app),
     ("report", report.app),
-    ("job", job.jobs),
-    ("finding", job.findings),
+    ("job", job.app),
+    ("finding", finding.app),
     ("completion", completion.app),
 ):
     app.add_typer(_group, name=_name)

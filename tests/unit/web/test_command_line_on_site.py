@@ -143,7 +143,7 @@ def test_accounts_tokens_and_a_service(people: CommandLine, secret: Callable[[st
 
 
 def test_log_policies_keys_jobs_and_findings_print_and_are_json(site: Site, people: CommandLine) -> None:
-    site.findings.open("x.y", severity="high", resource="host", sentence="A thing.", remedy="Mend it.")
+    site.findings.open("host.unprotected", resource="host:host", sentence="A thing.", remedy="Mend it.")
     start_work(site, lambda _progress: {"holds": True}, name="anna-auditor", action=Action.LOG_VERIFY)
     for arguments in (
         ["audit", "list", "--limit", "3"],

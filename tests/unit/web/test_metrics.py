@@ -72,7 +72,7 @@ def test_a_monitor_reads_figures_and_nothing_else(anybody: FlaskClient, monitor:
 
 
 def test_the_figures_are_those_of_the_site(site: Site, anybody: FlaskClient, monitor: dict[str, str]) -> None:
-    site.findings.open("guest.unknown_keyslot", severity="high", resource="guest:1", sentence="s", remedy="r")
+    site.findings.open("guest.unknown_domain", resource="guest:1", sentence="s")
     with site.database.session() as session:
         session.add(Job(account_id="id-mona", action="guest.start", subject="web-1", state=JobState.FAILED))
     anybody.get("/no/such/place")
@@ -161,7 +161,7 @@ def test_a_log_that_cannot_be_written_leaves_what_anybody_may_see(
 def test_the_overview_says_what_to_do_where_something_is_off(
     site: Site, anybody: FlaskClient, bearer: Bearer
 ) -> None:
-    site.findings.open("x.y", severity="critical", resource="guest:1", sentence="s", remedy="r")
+    site.findings.open("disk.unreadable", resource="guest:1", sentence="s")
     found = anybody.get("/api/v1/overview", headers=bearer("olga-operator")).get_json()
     assert [one["code"] for one in found["advice"]] == ["sealed", "findings"]
     assert found["findings"]["critical"] == 1

@@ -218,7 +218,7 @@ def test_a_record_page_shows_who_decided_why_and_what_lies_next_to_it(anybody: F
 def test_nothing_on_a_page_is_inline_and_every_form_carries_its_token(
     site: Site, anybody: FlaskClient
 ) -> None:
-    site.findings.open("x.y", severity="high", resource="host", sentence="A thing.", remedy="Mend it.")
+    site.findings.open("host.unprotected", resource="host:host", sentence="A thing.", remedy="Mend it.")
     login = anybody.get("/login", headers=HTML).text
     browser = _enter(anybody, "ada-admin")
     job = start_work(site, lambda _progress: {}, name="ada-admin", action=Action.IMAGE_BUILD)
