@@ -1,7 +1,7 @@
 """What a person must look at: list it, say that one knows, close it. Words of people stay out of the log (D3)."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from policies.vocabulary import Action
@@ -83,13 +83,10 @@ def acknowledge_finding(site: Site, caller: Caller, finding_id: str, note: str) 
     Raises:
         NotFound, BadInput, Conflict: as `Findings.acknowledge`.
     """
-    return _write(
-        site,
-        caller,
-        Action.FINDING_ACKNOWLEDGE,
-        finding_id,
-        note,
-        lambda permit: site.findings.acknowledge(permit, finding_id, note),
+    site.findings.get(finding_id)  # before the policy is asked: of what does not exist it could say nothing
+    access = Access(caller, Action.FINDING_ACKNOWLEDGE, finding_ref(finding_id))
+    return site.gate.run(
+        access, lambda permit: _noted(permit, site.findings.acknowledge(permit, finding_id, note), note)
     )
 
 
@@ -99,24 +96,13 @@ def close_finding(site: Site, caller: Caller, finding_id: str, reason: str) -> d
     Raises:
         NotFound, BadInput, Conflict: as `Findings.close_by_hand`.
     """
-    return _write(
-        site,
-        caller,
-        Action.FINDING_CLOSE,
-        finding_id,
-        reason,
-        lambda permit: site.findings.close_by_hand(permit, finding_id, reason),
+    site.findings.get(finding_id)
+    access = Access(caller, Action.FINDING_CLOSE, finding_ref(finding_id))
+    return site.gate.run(
+        access, lambda permit: _noted(permit, site.findings.close_by_hand(permit, finding_id, reason), reason)
     )
 
 
-def _write(
-    site: Site, caller: Caller, action: Action, finding_id: str, words: str, act: Callable[[Permit], Finding]
-) -> dict[str, Any]:
-    site.findings.get(finding_id)  # before the policy is asked: of what does not exist it could say nothing
-
-    def noted(permit: Permit) -> dict[str, Any]:
-        finding = act(permit)
-        permit.note(code=finding.code, words_sha256=hashlib.sha256(words.strip().encode()).hexdigest())
-        return finding_view(finding)
-
-    return site.gate.run(Access(caller, action, finding_ref(finding_id)), noted)
+def _noted(permit: Permit, finding: Finding, words: str) -> dict[str, Any]:
+    permit.note(code=finding.code, words_sha256=hashlib.sha256(words.strip().encode()).hexdigest())
+    return finding_view(finding)
