@@ -89,8 +89,7 @@ def test_one_guest_shows_what_was_found_about_it_and_nothing_of_others(
 ) -> None:
     for guest in ("guest-1", "guest-2"):
         site.findings.open(
-            "x.y",
-            severity="high",
+            "guest.autostart_failed",
             resource=f"guest:{guest}",
             sentence=f"<i>A thing of {guest}",
             remedy="Mend it.",
