@@ -16,7 +16,7 @@ def test_every_page_of_the_menu_opens_for_whom_it_is_shown_and_keeps_to_the_rule
     site: Site, anybody: FlaskClient, name: str
 ) -> None:
     site.findings.open(
-        "x.y", severity="high", resource="guest:guest-2", sentence="<i>A</i> thing.", remedy="Mend `it`."
+        "guest.autostart_failed", resource="guest:guest-2", sentence="<i>A</i> thing.", remedy="Mend `it`."
     )
     browser = enter(anybody, name)
     menu = re.findall(r"<nav aria-label=\"Parts of the site\".*?</nav>", see(browser, "/"), re.DOTALL)[0]
@@ -94,16 +94,13 @@ def test_findings_are_shown_the_worst_first_and_filtered_by_the_address(
     browser = enter(anybody, "carl-compliance")
     assert "Nothing needs a look" in see(browser, "/findings")
     record = site.reader.by_seq(0).id
-    for severity, code in (("medium", "a.b"), ("critical", "c.d")):
-        site.findings.open(
-            code, severity=severity, resource="guest:guest-2", sentence=f"It is {code}.", remedy="Mend it.",
-            record=record,
-        )  # fmt: skip
+    for code in ("job.gave_up", "disk.unreadable"):
+        site.findings.open(code, resource="guest:guest-2", sentence=f"It is {code}.", record=record)
     page = see(browser, "/findings")
-    assert page.index("It is c.d.") < page.index("It is a.b.")
+    assert page.index("It is disk.unreadable.") < page.index("It is job.gave_up.")
     assert 'href="/guests/clinic-db"' in page
     assert f'href="/log/{record}"' in page
-    assert "It is a.b." not in see(browser, "/findings?severity=critical")
+    assert "It is job.gave_up." not in see(browser, "/findings?severity=critical")
     assert "None of this severity" in see(browser, "/findings?severity=%3Cb%3E")
 
 
