@@ -35,6 +35,14 @@ def test_the_overview_says_how_the_site_stands(visit: Visit) -> None:
         expect(page.locator("section", has=page.get_by_role("heading", name=card))).to_contain_text(figure)
 
 
+def test_what_was_denied_is_drawn_for_the_officer(visit: Visit) -> None:
+    visit("olga-operator").goto("/log")  # which operators may not read
+    page = visit("carl-compliance")
+    chart = page.get_by_role("img", name=re.compile("Denied accesses a day"))
+    expect(chart).to_be_visible()
+    expect(page.get_by_role("link", name="All that was denied")).to_be_visible()
+
+
 def test_a_guest_is_started_and_stopped_by_button_while_its_progress_is_shown(
     visit: Visit, running_site: RunningSite
 ) -> None:
@@ -125,7 +133,7 @@ def test_an_auditor_sees_everything_and_no_button_that_changes_it(visit: Visit) 
     page = visit("anna-auditor")
     page.goto("/guests")
     expect(page.get_by_role("link", name=GUEST)).to_be_visible()
-    assert page.get_by_role("button").all_text_contents() == ["Filter", "Log out"]
+    assert page.get_by_role("button").all_text_contents() == ["Log out", "Filter"]
     assert page.get_by_role("link", name="Create guest").count() == 0
 
 
@@ -180,7 +188,7 @@ def test_the_keyboard_alone_is_enough(visit: Visit) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "To the content"
-    expect(page.locator(".skip")).to_be_in_viewport()
+    expect(page.locator(".jump")).to_be_in_viewport()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, g
 from markupsafe import Markup, escape
 
+from web.site import site
 from web.views import navigation, permitted
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -141,5 +142,10 @@ def install(pages: Blueprint) -> None:
     def head() -> dict[str, Any]:
         user = g.get("user")
         if user is None:
-            return {"account": None, "may_see": {}, "navigation": []}
-        return {"account": user.login.account, "may_see": permitted.pages(), "navigation": navigation.menu()}
+            return {"account": None, "may_see": {}, "navigation": [], "emulated": False}
+        return {
+            "account": user.login.account,
+            "may_see": permitted.pages(),
+            "navigation": navigation.menu(),
+            "emulated": site().accelerators.known_kind() == "tcg",
+        }
