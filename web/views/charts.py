@@ -9,7 +9,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-_WIDTH: Final = 640
+_WIDTH: Final = 440
 _HEIGHT: Final = 150
 _FOOT: Final = 20
 _HEAD: Final = 16

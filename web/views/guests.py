@@ -85,8 +85,9 @@ def _page(name: str, problem: str | None = None) -> str:
     guest: dict[str, Any] = guest_list.show_guest(here, who, name, view=f"guest {name}"[:80])
     view, resource = f"guest {guest['id']}", str(guest_ref(guest["id"]))
     buttons = permitted.on_guest(guest["id"])
+    sealed = keystore.status(here)["sealed"]
     if wants_part():
-        return render_template("guest_live.html", guest=guest, buttons=buttons)
+        return render_template("guest_live.html", guest=guest, buttons=buttons, sealed=sealed)
     accesses = known = None
     if may_see["log"]:
         accesses = log.list_records(here, who, {"resource": resource}, _LATEST_ACCESSES, view=view)["items"]
@@ -99,7 +100,7 @@ def _page(name: str, problem: str | None = None) -> str:
         "guest.html",
         guest=guest,
         buttons=buttons,
-        sealed=keystore.status(here)["sealed"],
+        sealed=sealed,
         keys=known,
         accesses=accesses,
         resource=resource,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from apiflask import APIBlueprint
-from flask import render_template
+from flask import render_template, url_for
 
 from policies.vocabulary import Action, Role
 from vault.model import JobState
@@ -33,6 +33,7 @@ class Step:
     name: str
     sentence: str
     command: str
+    address: str | None = None
 
 
 @routes.get("/")
@@ -106,12 +107,14 @@ def _first_steps(
             "Unseal the key store",
             "Until then no guest can be made or started.",
             "strongroom unseal",
+            url_for("pages.keys.show_all") if permitted.pages()["keys"] else None,
         ),
         Step(
             bool(operators),
             "Make accounts",
             "At least an operator; an officer and an auditor for the evidence.",
             "strongroom account create olga --role operator",
+            url_for("pages.accounts.show_all"),
         ),
         Step(bool(known), "Build an image", "What guests begin with.", "strongroom image build debian-12"),
         Step(

@@ -26,7 +26,7 @@ def test_bars_are_well_formed_and_stay_inside(shown: list[Bar]) -> None:
     assert len(found) == len(shown)
     for bar in found:
         assert 0 <= float(bar.attrib["y"]) <= 150
-        assert float(bar.attrib["x"]) + float(bar.attrib["width"]) <= 640.5
+        assert float(bar.attrib["x"]) + float(bar.attrib["width"]) <= 440.5
         assert "style" not in bar.attrib
     assert all(
         bar.findtext("title") == f"{one.label}: {one.count}" for bar, one in zip(found, shown, strict=True)
@@ -38,4 +38,4 @@ def test_a_strip_never_shows_more_than_the_whole(whole: float, amounts: list[flo
     shares = [Share(HOSTILE, amount) for amount in amounts]
     drawn = ET.fromstring(strip("Memory", whole, shares))  # noqa: S314 - our own
     ends = [float(rect.attrib["x"]) + float(rect.attrib["width"]) for rect in drawn.findall("rect")]
-    assert max(ends) <= 640.1
+    assert max(ends) <= 440.1

@@ -47,6 +47,15 @@ def test_a_list_that_refreshes_itself_is_recorded_once_and_sends_only_its_part(
     assert all("<html" not in part and 'id="guests"' in part for part in parts)
 
 
+def test_a_guest_that_cannot_start_has_no_button_for_it_after_a_refresh_either(
+    site: Site, anybody: FlaskClient
+) -> None:
+    browser = enter(anybody, "olga-operator")
+    assert "/guests/clinic-db/start" not in browser.get("/guests/clinic-db", headers=PART).text
+    unseal(site)
+    assert "/guests/clinic-db/start" in browser.get("/guests/clinic-db", headers=PART).text
+
+
 def test_a_page_that_refreshes_itself_does_not_keep_an_idle_session_alive(
     site: Site, anybody: FlaskClient
 ) -> None:
