@@ -3,9 +3,6 @@
 Called by the gate inside the resource's lock, so that a role revoked a moment ago no longer counts.
 """
 
-from sqlalchemy import Connection, bindparam
-from sqlmodel import col, select
-
 from policies.vocabulary import Entity, EntityRef, EntityType, Role
 from vault.database import Database
 from vault.gate import Access
@@ -40,20 +37,17 @@ def account_entity(account_id: str, roles: list[Role] | list[str], *, active: bo
     )
 
 
-# What policies look at, and no more: every access reads these.
-_ACCOUNT = select(Account.roles, Account.active).where(col(Account.id) == bindparam("id"))
-_GUEST = select(Guest.labels, Guest.owner).where(col(Guest.id) == bindparam("id"))
-_OWNED = {
-    EntityType.SESSION: select(LoginSession.account_id).where(col(LoginSession.id) == bindparam("id")),
-    EntityType.JOB: select(Job.account_id).where(col(Job.id) == bindparam("id")),
-}
-
-
 class EntityBuilder:
     """Reads principal and resource from the state database."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        # What policies look at, and no more.
+        self._account = database.columns_by_id(Account.roles, Account.active)
+        self._guest = database.columns_by_id(Guest.labels, Guest.owner)
+        self._owner_of = {
+            EntityType.SESSION: database.columns_by_id(LoginSession.account_id),
+            EntityType.JOB: database.columns_by_id(Job.account_id),
+        }
 
     def entities_for(self, access: Access) -> tuple[Entity, ...]:
         """Return principal, its roles, and the resource.
@@ -63,27 +57,24 @@ class EntityBuilder:
         """
         known = {entity.ref: entity for entity in access.entities}
         wanted = [access.caller.principal, access.resource]
-        with self._database.reading() as connection:
-            for ref in wanted:
-                if ref not in known and (entity := _read(connection, ref)) is not None:
-                    known[ref] = entity
+        for ref in wanted:
+            if ref not in known and (entity := self._read(ref)) is not None:
+                known[ref] = entity
         for entity in list(known.values()):
             for parent in entity.parents:
                 known.setdefault(parent, Entity(parent))
         return tuple(known[ref] for ref in sorted(known, key=str))
 
-
-def _read(connection: Connection, ref: EntityRef) -> Entity | None:
-    if ref.type is EntityType.ACCOUNT:
+    def _read(self, ref: EntityRef) -> Entity | None:
         if ref == UNKNOWN_ACCOUNT:
             return account_entity(ref.id, [], active=False)
-        account = connection.execute(_ACCOUNT, {"id": ref.id}).one_or_none()
-        return None if account is None else account_entity(ref.id, account.roles, active=account.active)
-    if ref.type is EntityType.GUEST:
-        guest = connection.execute(_GUEST, {"id": ref.id}).one_or_none()
-        return None if guest is None else guest_entity(ref.id, guest.labels, guest.owner)
-    if (owned := _OWNED.get(ref.type)) is not None:
-        account_id = connection.execute(owned, {"id": ref.id}).scalar_one_or_none()
-        owner = () if account_id is None else (EntityRef(EntityType.ACCOUNT, account_id),)
-        return Entity(ref, parents=owner)
-    return Entity(ref)
+        if ref.type is EntityType.ACCOUNT:
+            account = self._account(ref.id)
+            return None if account is None else account_entity(ref.id, account[0], active=account[1])
+        if ref.type is EntityType.GUEST:
+            guest = self._guest(ref.id)
+            return None if guest is None else guest_entity(ref.id, *guest)
+        if ref.type in self._owner_of:
+            owner = self._owner_of[ref.type](ref.id) or ()
+            return Entity(ref, parents=tuple(EntityRef(EntityType.ACCOUNT, each) for each in owner))
+        return Entity(ref)

@@ -22,9 +22,13 @@ from audit.log.sqlite_errors import translate
 #: How long SQLite waits for another program's lock on the database, in seconds.
 _BUSY_TIMEOUT_S = 1.0
 
-#: 4000 pages are 16 MiB of write-ahead log between its transfers to the database: seldom enough that they do
+#: An append changes a page of each table and index, about eight, and SQLite writes whole pages: half of its usual
+#: page size halves what one commit has to bring to the disk. A record of usual length still fits in a page twice.
+_PAGE_BYTES = 2048
+
+#: 8000 pages are 16 MiB of write-ahead log between its transfers to the database: seldom enough that they do
 #: not count among the slowest hundredth of single appends. The cache is 16 MB.
-_PRAGMAS = ("synchronous=FULL", "trusted_schema=OFF", "cache_size=-16000", "wal_autocheckpoint=4000")
+_PRAGMAS = ("synchronous=FULL", "trusted_schema=OFF", "cache_size=-16000", "wal_autocheckpoint=8000")
 
 
 def create_database(path: Path, *, origin: str, vkey: str) -> None:
@@ -48,6 +52,7 @@ def create_database(path: Path, *, origin: str, vkey: str) -> None:
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
             connection.execute(f"PRAGMA application_id={schema.APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={schema.SCHEMA_VERSION}")
             connection.executescript(schema.statements())

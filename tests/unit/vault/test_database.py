@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sqlmodel import col, select
 
 from vault.database import Database, UtcDateTime
 from vault.errors import HostFailure
-from vault.model import Finding
+from vault.model import Account, Finding
 
 
 def finding(code: str, created_at: datetime) -> Finding:
@@ -113,6 +114,29 @@ def test_an_error_of_the_storage_never_tells_the_values(
         logging.getLogger("test").error("It failed.", exc_info=caught.value)
     assert "UNIQUE constraint failed" in caplog.text
     assert "secret-hash" not in caplog.text
+    database.close()
+
+
+def test_columns_read_by_id_have_the_types_of_their_model(tmp_path: Path) -> None:
+    database = Database(tmp_path / "state.db", create=True)
+    with database.session() as session:
+        session.add(Account(id="a", name="olga", roles=["operator"], password_hash="x", active=False))
+        session.add(finding("times", datetime(2026, 1, 1, tzinfo=UTC)))
+    with database.session() as session:
+        found = session.exec(select(Finding)).one()
+    assert database.columns_by_id(Account.roles, Account.active)("a") == (["operator"], False)
+    assert database.columns_by_id(Finding.created_at)(found.id) == (datetime(2026, 1, 1, tzinfo=UTC),)
+    assert database.columns_by_id(Account.roles)("another") is None
+    database.close()
+
+
+def test_columns_of_a_storage_that_fails_are_a_failure_of_the_host(tmp_path: Path) -> None:
+    database = Database(tmp_path / "state.db", create=True)
+    read = database.columns_by_id(Account.roles)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as other:
+        other.execute("DROP TABLE account")
+    with pytest.raises(HostFailure):
+        read("a")
     database.close()
 
 
