@@ -69,6 +69,7 @@ def test_an_honest_log_holds_while_its_writer_is_at_work(home: LogHome) -> None:
             *(
                 "key",
                 "checkpoint",
+                "epochs",
                 "records",
                 "root",
                 "ids",
