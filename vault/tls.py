@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from vault.errors import BadInput, HostFailure
+from vault.errors import BadInput, Conflict, HostFailure
 
 #: Browsers refuse leaf certificates that live longer.
 _VALID_DAYS = 397
+_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Strongroom")])
 #: Names and addresses as certificates write them; other scripts come as punycode.
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 _KEY_USAGE = x509.KeyUsage(
@@ -45,14 +46,69 @@ def make_certificate(secrets_dir: Path, host: str) -> None:
     Raises:
         BadInput: `host` cannot stand in a certificate.
     """
-    names = _names(host)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Strongroom")])
+    certificate = _sign(key, _names(host))
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    _write(secrets_dir / "tls.key", private, 0o600)
+    _write(secrets_dir / "tls.crt", certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def renew_certificate(secrets_dir: Path, host: str) -> None:
+    """Replace `tls.crt` by one that lives anew, with the same key; the daemon shows it after its next start.
+
+    Args:
+        secrets_dir: folder with `tls.key`.
+        host: name or address that the daemon listens on.
+
+    Raises:
+        Conflict: an authority made the certificate, so only that can renew it.
+        HostFailure: certificate or key cannot be read.
+    """
+    present = _load(secrets_dir / "tls.crt")
+    if present.issuer != _NAME or present.subject != _NAME:
+        raise Conflict(
+            "The daemon's certificate was made by an authority, so Strongroom does not replace it.",
+            f"Put a new certificate and its key into {secrets_dir} (tls.crt, tls.key).",
+        )
+    try:
+        key = serialization.load_pem_private_key((secrets_dir / "tls.key").read_bytes(), password=None)
+    except (OSError, ValueError) as error:
+        raise HostFailure(f"The key {secrets_dir / 'tls.key'} cannot be read.", "Restore it.") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise HostFailure(f"{secrets_dir / 'tls.key'} is no key that Strongroom made.", "Restore it.")
+    part = secrets_dir / "tls.crt.part"
+    part.unlink(missing_ok=True)
+    _write(part, _sign(key, _names(host)).public_bytes(serialization.Encoding.PEM), 0o644)
+    part.rename(secrets_dir / "tls.crt")
+
+
+def certificate_expires_at(secrets_dir: Path) -> datetime:
+    """When the daemon's certificate ends.
+
+    Raises:
+        HostFailure: it cannot be read.
+    """
+    return _load(secrets_dir / "tls.crt").not_valid_after_utc
+
+
+def _load(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise HostFailure(
+            f"The certificate {path} cannot be read.",
+            "Put a certificate and its key there (tls.crt, tls.key).",
+        ) from error
+
+
+def _sign(key: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName]) -> x509.Certificate:
     now = datetime.now(UTC)
-    certificate = (
+    return (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(_NAME)
+        .issuer_name(_NAME)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
@@ -66,27 +122,6 @@ def make_certificate(secrets_dir: Path, host: str) -> None:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    _write(secrets_dir / "tls.key", private, 0o600)
-    _write(secrets_dir / "tls.crt", certificate.public_bytes(serialization.Encoding.PEM), 0o644)
-
-
-def certificate_expires_at(secrets_dir: Path) -> datetime:
-    """When the daemon's certificate ends.
-
-    Raises:
-        HostFailure: it cannot be read.
-    """
-    path = secrets_dir / "tls.crt"
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-    except (OSError, ValueError) as error:
-        raise HostFailure(
-            f"The certificate {path} cannot be read.",
-            "Put a certificate and its key there (tls.crt, tls.key).",
-        ) from error
 
 
 def _names(host: str) -> list[x509.GeneralName]:

@@ -36,6 +36,7 @@ from web.daemon_log import OpeningFilter, ServerLogger, send_output_to, set_up_l
 from web.instance_lock import InstanceLock
 from web.listening import listen, tls_context
 from web.one_worker import OneArbiter, OneWorker
+from web.readiness import Readiness
 
 if TYPE_CHECKING:  # the master never loads libvirt or anything else that must not cross a fork
     from vault.site import Site
@@ -130,6 +131,7 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         self.opening = opening
         self.log_file = log_file
         self.stopping = threading.Event()
+        self._readiness = Readiness.take_from(os.environ)
         self._lock = lock
         self._announce = announce
         self._opener = opener
@@ -234,6 +236,8 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             "data_dir": str(self.settings.data_dir),
         }
         _log.info("The site is open.", extra={"facts": facts})
+        self._readiness.ready(f"Open at {self.settings.url}.")
+        self._readiness.keep_alive(lambda: _stands(site), self.stopping)
         if worker.age > 1:
             _log.warning("The worker was replaced, so the key store is sealed: unseal it again.")
         else:
@@ -241,6 +245,7 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def _worker_exit(self, _arbiter: Any, _worker: Any) -> None:  # noqa: ANN401
         if os.getpid() != self._master and self._site is not None:
+            self._readiness.stopping()
             self._site.close()
             _log.info("The site is closed.")
 
@@ -272,3 +277,13 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             return None
         body: dict[str, Any] = json.loads(lines[-1])
         return body
+
+
+def _stands(site: "Site") -> str:
+    """One sentence for `systemctl status`: it asks log and key process, so a daemon that hangs says nothing."""
+    try:
+        sealed = "sealed" if site.keys.status().sealed else "unsealed"
+    except StrongroomError:
+        sealed = "key process silent"
+    gate = "stopped" if site.gate.stopped_by else "acting"
+    return f"Key store {sealed}, gate {gate}, {site.log.head().size} records."

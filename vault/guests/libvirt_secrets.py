@@ -71,6 +71,11 @@ def undefine_secrets_of(connection: "libvirt.virConnect", instance: str, run: st
     return count
 
 
+def count_secrets_of(connection: "libvirt.virConnect", instance: str) -> int:
+    """How many secrets of an instance are defined now."""
+    return sum(1 for secret in connection.listAllSecrets() if _is_of(secret, instance, None))
+
+
 def destroy_half_starts_of(connection: "libvirt.virConnect", instance: str, run: str | None = None) -> int:
     """Destroy the instance's domains that were made and never let run; returns how many."""
     count = 0

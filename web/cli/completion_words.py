@@ -29,6 +29,7 @@ _WORDS_OF_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "--decision": tuple(Verdict),
     "--seal": ("passphrase",),
     "--format": ("qcow2", "raw"),
+    "--only": ("memory", "files", "leftovers", "certificate", "libvirt", "programs", "space", "clock"),
 }
 #: What a command's arguments are, by its first words; a test sees to it that none is forgotten.
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -16,6 +16,11 @@ class Credentials:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    @property
+    def path(self) -> Path:
+        """Where the file is, or would be."""
+        return self._path
+
     @classmethod
     def usual(cls, environment: Mapping[str, str] = os.environ) -> "Credentials":
         """The file of this user, or the one that STRONGROOM_CREDENTIALS names."""

@@ -23,6 +23,7 @@ from web.cli import (
     account,
     audit,
     completion,
+    doctor,
     finding,
     guest,
     guest_inside,
@@ -35,6 +36,7 @@ from web.cli import (
     settings,
     site,
     status,
+    units,
     verify,
 )
 from web.cli.completion_names import names
@@ -123,12 +125,13 @@ for _name, _command in (
     ("status", status.status),
     ("unseal", site.unseal),
     ("seal", site.seal),
-    ("doctor", site.doctor),
+    ("doctor", doctor.doctor),
     ("login", session.log_in),
     ("logout", session.log_out),
     ("whoami", session.whoami),
     ("verify", verify.verify),
     ("settings", settings.show_settings),
+    ("units", units.write_units),
     ("version", _show_version),
 ):
     app.command(_name)(_command)

@@ -22,6 +22,7 @@ _TONES: Final = {
     "denied": "red",
     "failed": "red",
     "missing": "red",
+    "advice": "yellow",
     "critical": "red",
     "high": "red",
     "sealed": "yellow",

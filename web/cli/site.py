@@ -1,14 +1,12 @@
-"""Commands on the site as a whole: init, seal, unseal, doctor."""
+"""Commands on the site as a whole: init, seal, unseal."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from policies.errors import ExitCode
-from web import vendored
-from web.cli.failure import BadUsage, CommandFailed, DaemonUnreachable, NotLoggedIn, failed
-from web.cli.invocation import Invocation, current
-from web.cli.output import print_facts, print_line, print_table
+from web.cli.failure import BadUsage
+from web.cli.invocation import current
+from web.cli.output import print_facts, print_line
 from web.cli.secret_input import only_one_reads_stdin, read_secret
 
 _SEALS = ("passphrase",)
@@ -79,59 +77,3 @@ def seal(context: typer.Context) -> None:
     invocation = current(context)
     found = invocation.logged_in().post("/keystore/seal")
     invocation.show(found, lambda: print_line("The key store is sealed."))
-
-
-def doctor(
-    context: typer.Context,
-    *,
-    fix: Annotated[
-        bool, typer.Option("--fix", help="Mend what can be mended (as root, on this machine).")
-    ] = False,
-    host_only: Annotated[
-        bool, typer.Option("--host-only", help="Look at this machine alone, not at the daemon.")
-    ] = False,
-) -> None:
-    """Show what was found, what is missing, and the command that mends it."""
-    invocation = current(context)
-    found = _look_here(invocation, fix=fix) if fix or host_only else _ask_or_look(invocation)
-    wrong = [item for item in found["items"] if not item["ok"]]
-
-    def people() -> None:
-        for sentence in found.get("done", []):
-            print_line(sentence)
-        print_table(
-            ("", "What", "Found…", "What mends it…"),
-            (
-                ("ok" if item["ok"] else "missing", item["name"], item["sentence"], item["remedy"])
-                for item in found["items"]
-            ),
-            "Nothing was looked at.",
-        )
-
-    if not wrong:
-        invocation.show(found, people)
-        return
-    if not invocation.json:
-        people()
-    names = ", ".join(item["name"] for item in wrong)
-    reason = failed(
-        "host.not_ready",
-        f"{len(wrong)} of {len(found['items'])} things need mending: {names}.",
-        "Do what the list says, or run `strongroom doctor --fix` as root.",
-        ExitCode.HOST_FAILURE,
-    )
-    raise CommandFailed(reason.body, found)
-
-
-def _ask_or_look(invocation: Invocation) -> dict[str, Any]:
-    try:
-        return invocation.logged_in().get("/host/inspection")
-    except (DaemonUnreachable, NotLoggedIn):
-        return _look_here(invocation, fix=False)
-
-
-def _look_here(invocation: Invocation, *, fix: bool) -> dict[str, Any]:
-    from vault.operations import host  # noqa: PLC0415 - loads libvirt
-
-    found = host.inspect_host(invocation.settings, fix=fix)
-    return found | {"items": [*found["items"], vendored.inspect()]}
