@@ -21,6 +21,7 @@ _LISTED: Final[Mapping[str, tuple[str, str]]] = {
     "account": ("/accounts", "name"),
     "key": ("/keys", "id"),
     "job": ("/jobs", "id"),
+    "finding": ("/findings", "id"),
     "token": ("/tokens", "id"),
 }
 KINDS: Final = (*_LISTED, "profile")

@@ -31,7 +31,7 @@ _WORDS_OF_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "--format": ("qcow2", "raw"),
     "--only": ("memory", "files", "leftovers", "certificate", "libvirt", "programs", "space", "clock"),
 }
-#: What a command's arguments are, by its first words; a test sees to it that none is forgotten.
+#: What a command's arguments are, by its words. What is not told here is whatever somebody makes up.
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "login": ("account",),
     "verify": (FILE,),
@@ -53,6 +53,10 @@ _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "policy check": (FILE,),
     "job show": ("job",),
     "job wait": ("job",),
+    "job cancel": ("job",),
+    "finding show": ("finding",),
+    "finding acknowledge": ("finding",),
+    "finding close": ("finding",),
     "completion bash": (),
     "completion zsh": (),
     "completion fish": (),

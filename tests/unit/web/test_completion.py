@@ -153,7 +153,7 @@ def test_profiles_are_completed_without_the_daemon(strongroom: CommandLine, daem
     assert not daemon.asked
 
 
-def test_every_argument_of_every_command_has_its_kind() -> None:
+def test_kinds_are_named_for_arguments_that_there_are() -> None:
     command = get_command(app)
     known = {one.path: one for one in read_words(command)}
     for path, one in known.items():
