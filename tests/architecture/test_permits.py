@@ -23,6 +23,7 @@ EFFECTS: dict[str, dict[str, str]] = {
     "vault/identity/sessions.py": {
         "resolve": "recognises a token, notes when it was last used",
         "tokens_of": "read",
+        "open_of": "read",
         "session_ref": "pure",
     },
     "vault/keystore/client.py": {
