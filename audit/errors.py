@@ -68,6 +68,13 @@ class EpochInvalid(AuditError):
     exit_code = ExitCode.INTEGRITY
 
 
+class ProofInvalid(AuditError):
+    """An inclusion or consistency proof that is malformed, or does not lead to the signed root."""
+
+    code = "proof.invalid"
+    exit_code = ExitCode.INTEGRITY
+
+
 class RecordInvalid(AuditError):
     """A draft or stored bytes without the shape of a record."""
 

@@ -94,7 +94,7 @@ class PolicyEngine:
     def decide_document(
         self, principal: EntityRef, action: Action, resource: EntityRef, document: Mapping[str, object]
     ) -> Decision:
-        """Answer a request from its stored inputs; this is also how a replay asks again.
+        """Answer a request from its inputs.
 
         Args:
             principal: who asks.
@@ -103,20 +103,31 @@ class PolicyEngine:
             document: what `inputs_document` wrote for the request.
         """
         try:
-            return self._evaluate(principal, action, resource, document)
+            return self._evaluate(
+                principal, action, resource, document["context"], json.dumps(document["entities"])
+            )
         except Exception:  # noqa: BLE001 - a request that cannot be asked is a request that is denied
             return self._failed("the request does not fit the policy schema")
 
+    def decide_written(
+        self, principal: EntityRef, action: Action, resource: EntityRef, context: str, entities: str
+    ) -> Decision:
+        """Answer a request from its inputs as they are stored, as JSON text; this is how a replay asks again."""
+        try:
+            return self._evaluate(principal, action, resource, context, entities)
+        except Exception:  # noqa: BLE001 - as above
+            return self._failed("the request does not fit the policy schema")
+
     def _evaluate(
-        self, principal: EntityRef, action: Action, resource: EntityRef, document: Mapping[str, object]
+        self, principal: EntityRef, action: Action, resource: EntityRef, context: object, written: str
     ) -> Decision:
         query = {
             "principal": entity_uid(principal),
             "action": _action_uid(action),
             "resource": entity_uid(resource),
-            "context": document["context"],
+            "context": context,
         }
-        entities = self._parsed_entities(json.dumps(document["entities"]))
+        entities = self._parsed_entities(written)
         policies = self._slices[action]
         answer = cedarpy.is_authorized(query, policies.everything, entities, self._schema)
         if answer.diagnostics.errors or answer.decision is cedarpy.Decision.NoDecision:

@@ -92,6 +92,8 @@ class Action(StrEnum):
     LOG_CHECKPOINT = "log.checkpoint"
     LOG_EPOCH = "log.epoch"
     LOG_EXPORT = "log.export"
+    LOG_PROVE = "log.prove"
+    LOG_REPLAY = "log.replay"
 
     POLICY_LIST = "policy.list"
     POLICY_CHECK = "policy.check"

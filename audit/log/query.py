@@ -4,7 +4,7 @@ Every record handed out was compared with its stored leaf hash first. The search
 is said about a record is read from its own bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -190,6 +190,25 @@ class LogQuery:
             for hour, decision, count in rows
         ]
 
+    def hashes(self, level: int, first: int, count: int) -> list[bytes]:
+        """Stored hashes of the tree, as `merkle.ReadHashes`.
+
+        Raises:
+            LogDamaged: one is missing.
+        """
+        end = first + count
+        if level == 0:
+            query = "SELECT hash FROM leaf WHERE seq >= ? AND seq < ? ORDER BY seq"
+            rows = self._database.rows(query, first, end)
+        else:
+            query = "SELECT hash FROM node WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx"
+            rows = self._database.rows(query, level, first, end)
+        if len(rows) != count:
+            raise LogDamaged(
+                "A part of the log's tree is missing from its database.", "Restore it from its backup."
+            )
+        return [_blob(value) for (value,) in rows]
+
     def by_id(self, record_id: str) -> Record:
         """The record with this id.
 
@@ -268,6 +287,12 @@ class LogQuery:
                 after = str(digest)
                 yield _blob(data)
 
+    def inputs_by_digest(self, digests: Sequence[str]) -> dict[str, bytes]:
+        """The policy inputs stored under some digests, at most `MAX_PAGE`; those that there are."""
+        marks = ", ".join("?" * len(digests))
+        query = f"SELECT digest, bytes FROM inputs WHERE digest IN ({marks})"  # noqa: S608 - question marks
+        return {str(digest): _blob(data) for digest, data in self._database.rows(query, *digests)}
+
     def inputs_of(self, record: Record) -> bytes | None:
         """The policy input that a record was decided on; None where it names none.
 
@@ -276,8 +301,8 @@ class LogQuery:
         """
         if record.inputs is None:
             return None
-        for (data,) in self._database.rows("SELECT bytes FROM inputs WHERE digest = ?", record.inputs):
-            return _blob(data)
+        for data in self.inputs_by_digest([record.inputs]).values():
+            return data
         raise LogDamaged(f"The policy input of record {record.seq} is missing.")
 
     def outcome_of(self, intent: Record) -> Record | None:

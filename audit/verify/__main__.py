@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from audit.errors import AuditError, VerificationFailed
-from audit.verify import Trust, is_pdf, verify_export, verify_report, verify_store
+from audit.verify import Trust, verify_any, verify_store
 from audit.verify.report import Progress
 from policies.errors import ExitCode
 
@@ -23,15 +23,12 @@ _PROGRESS_EVERY_S = 0.5
 def main(arguments: Sequence[str]) -> int:
     """Verify what the arguments name; returns the exit code."""
     options = _parser().parse_args(arguments)
-    verify = verify_store if options.store else verify_export
+    verify = verify_store if options.store else verify_any
     try:
         trust = None if options.trust is None else Trust.load(options.trust)
-        if is_pdf(options.path):
-            report = verify_report(options.path, trust)
-        else:
-            report = verify(
-                options.path, trust, fields=not options.quick, progress=_progress(as_json=options.json)
-            )
+        report = verify(
+            options.path, trust, fields=not options.quick, progress=_progress(as_json=options.json)
+        )
     except VerificationFailed as failure:
         _say(failure)
         _write(failure.report, as_json=options.json)
@@ -50,7 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m audit.verify", description="Verify a log without its server."
     )
-    parser.add_argument("path", type=Path, help="the export: a folder or a tar; or the PDF of a report")
+    parser.add_argument(
+        "path",
+        type=Path,
+        help="an export or tiles, a folder or a tar; a proof; a checkpoint; the PDF of a report",
+    )
     parser.add_argument("--trust", type=Path, help="a file that states what must be present")
     parser.add_argument("--store", action="store_true", help="the path is a log's database")
     parser.add_argument("--quick", action="store_true", help="bytes, links, root and signature only")

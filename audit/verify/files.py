@@ -14,8 +14,9 @@ REQUIRED = ("manifest.json", "checkpoint", "log.vkey", "epochs.jsonl", "inputs.j
 
 _HINT = "Give the folder or the tar that `strongroom audit export` made."
 
-#: Most files looked at; an export has a handful for each policy bundle.
+#: Most files looked at: an export has a handful for each policy bundle, tiles two for each 256 records.
 _MAX_FILES = 100_000
+_MAX_TILE_FILES = 10_000_000
 
 
 class ExportFiles(Protocol):
@@ -41,18 +42,48 @@ def open_files(path: Path) -> Iterator[ExportFiles]:
         NotAnExport: it is neither a folder nor a tar with an export's files, or a name in it leads elsewhere.
         Damaged: it is a tar that ends in the middle.
     """
+    with _opened(path, _MAX_FILES) as files:
+        if files.names.isdisjoint({"manifest.json", "checkpoint", "records.jsonl"}):
+            raise NotAnExport("There is no log export here.", _HINT)
+        yield files
+
+
+@contextmanager
+def open_tiles(path: Path) -> Iterator[ExportFiles]:
+    """Open a folder or tar of C2SP tlog-tiles; raises as `open_files`."""
+    with _opened(path, _MAX_TILE_FILES) as files:
+        if "checkpoint" not in files.names:
+            raise NotAnExport("There are no tiles of a log here: there is no checkpoint.", _HINT)
+        yield files
+
+
+def has_tiles(path: Path) -> bool:
+    """Whether what lies there are tiles, rather than an export of records."""
     if path.is_dir():
-        yield _checked(_Folder(path))
+        return (path / "tile").is_dir() and not (path / "records.jsonl").exists()
+    try:
+        with path.open("rb") as file:
+            names = _Tar(file, _MAX_TILE_FILES).names
+    except (OSError, NotAnExport, Damaged):
+        return False
+    return "records.jsonl" not in names and any(name.startswith("tile/") for name in names)
+
+
+@contextmanager
+def _opened(path: Path, max_files: int) -> Iterator[ExportFiles]:
+    if path.is_dir():
+        yield _Folder(path, max_files)
     elif path.is_file():
         with path.open("rb") as file:
-            yield _checked(_Tar(file))
+            yield _Tar(file, max_files)
     else:
         raise NotAnExport("There is no folder and no file with this name.", _HINT)
 
 
 class _Folder:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_files: int) -> None:
         self._path = path
+        self._max_files = max_files
         self.names = frozenset(self._walk())
 
     def _walk(self) -> Iterator[str]:
@@ -63,7 +94,7 @@ class _Folder:
         for directory, _, names in os.walk(self._path, onerror=fail):
             for name in names:
                 count += 1
-                if count > _MAX_FILES:
+                if count > self._max_files:
                     raise NotAnExport("The folder holds more files than any export.", _HINT)
                 yield (Path(directory) / name).relative_to(self._path).as_posix()
 
@@ -74,7 +105,7 @@ class _Folder:
 
 
 class _Tar:
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], max_files: int) -> None:
         try:
             self._tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - lives as long as the file below it
         except tarfile.TarError as error:
@@ -88,7 +119,7 @@ class _Tar:
             if member.isdir():
                 continue
             name = PurePosixPath(member.name)
-            if not member.isreg() or name.is_absolute() or ".." in name.parts or len(members) > _MAX_FILES:
+            if not member.isreg() or name.is_absolute() or ".." in name.parts or len(members) > max_files:
                 raise NotAnExport(
                     "The tar holds something that no export holds: a link, or a name outside it.", _HINT
                 )
@@ -109,9 +140,3 @@ class _Tar:
         if file is None:
             raise NotAnExport("The tar holds something that is not a file.", _HINT)
         return file
-
-
-def _checked(files: _Folder | _Tar) -> ExportFiles:
-    if files.names.isdisjoint({"manifest.json", "checkpoint", "records.jsonl"}):
-        raise NotAnExport("There is no log export here.", _HINT)
-    return files

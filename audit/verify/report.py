@@ -1,6 +1,6 @@
 """What a verification says: each check with its result, and the first bad record where one can be named."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from audit.errors import VerificationFailed
@@ -36,13 +36,18 @@ class FirstBad:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A verification's result, the shape of INTERFACES.md."""
+    """A verification's result, the shape of INTERFACES.md.
+
+    Attributes:
+        details: what this kind of verification tells besides, such as the record that a proof is about.
+    """
 
     kind: str
     records: int
     first_bad: FirstBad | None
     checkpoint: Checkpoint | None
     checks: tuple[Check, ...]
+    details: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -53,6 +58,7 @@ class Report:
         """The report as plain JSON; the root is in hex."""
         bad, checkpoint = self.first_bad, self.checkpoint
         return {
+            **self.details,
             "holds": self.holds,
             "kind": self.kind,
             "records": self.records,
@@ -87,6 +93,7 @@ class Findings:
     records: int = 0
     first_bad: FirstBad | None = None
     checkpoint: Checkpoint | None = None
+    details: dict[str, object] = field(default_factory=dict)
     _finding: str | None = None
 
     def hold(self, name: str, detail: str) -> None:
@@ -110,7 +117,9 @@ class Findings:
         Raises:
             VerificationFailed: a check does not hold; it carries the report.
         """
-        report = Report(self.kind, self.records, self.first_bad, self.checkpoint, tuple(self.checks))
+        report = Report(
+            self.kind, self.records, self.first_bad, self.checkpoint, tuple(self.checks), self.details
+        )
         if report.holds:
             return report
         bad = self.first_bad

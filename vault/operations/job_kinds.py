@@ -20,6 +20,7 @@ from vault.operations.guest_rows import guest_view
 from vault.operations.guest_run import start_guest, stop_guest
 from vault.operations.images import build_image, image_view, import_image
 from vault.operations.log import export_log, exported, verify_log
+from vault.operations.log_replay import replay_log
 from vault.operations.reports import create_report, report_view
 from vault.site import Site
 
@@ -35,8 +36,15 @@ def job_kinds(site: Site) -> Mapping[Action, Kind]:
             lambda caller, _given, progress: verify_log(site, caller, progress), again=True, cancellable=True
         ),
         Action.LOG_EXPORT: Kind(
-            lambda caller, _given, progress: export_log(site, caller, progress),
+            lambda caller, given, progress: export_log(
+                site, caller, progress, tiles=given.get("tiles", False)
+            ),
             result=lambda ending: exported(site, ending.facts),
+            again=True,
+            cancellable=True,
+        ),
+        Action.LOG_REPLAY: Kind(
+            lambda caller, given, progress: replay_log(site, caller, *_span(given), progress),
             again=True,
             cancellable=True,
         ),
@@ -123,8 +131,11 @@ def _image_kinds(site: Site) -> Mapping[Action, Kind]:
 
 
 def _report(site: Site, caller: Caller, given: Arguments, progress: Progress) -> dict[str, Any]:
-    since, until = (datetime.fromisoformat(given[name]) for name in ("since", "until"))
-    return create_report(site, caller, given["framework"], since, until, progress)
+    return create_report(site, caller, given["framework"], *_span(given), progress)
+
+
+def _span(given: Arguments) -> tuple[datetime, datetime]:
+    return datetime.fromisoformat(given["since"]), datetime.fromisoformat(given["until"])
 
 
 def _reported(site: Site, report_id: str) -> Mapping[str, Any]:

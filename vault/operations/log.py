@@ -13,6 +13,7 @@ from audit.log.export import export_log as write_export
 from audit.log.note import VerifierKey
 from audit.log.query import Filter
 from audit.log.record import Kind, Record
+from audit.log.tiles import export_tiles as write_tiles
 from policies.vocabulary import Action
 from vault.child_process import run_child
 from vault.entities import LOG
@@ -68,11 +69,7 @@ def show_record(site: Site, caller: Caller, seq_or_id: str) -> dict[str, Any]:
     """
 
     def produce() -> dict[str, Any]:
-        record = (
-            site.reader.by_seq(int(seq_or_id))
-            if seq_or_id.isdigit() and len(seq_or_id) < 16
-            else site.reader.by_id(seq_or_id)
-        )
+        record = find_record(site, seq_or_id)
         return record.document() | {
             "leaf_hash": record.leaf_hash.hex(),
             "canonical": record.bytes.decode(),
@@ -84,6 +81,17 @@ def show_record(site: Site, caller: Caller, seq_or_id: str) -> dict[str, Any]:
         }
 
     return site.gate.read(Access(caller, Action.LOG_SHOW, LOG), produce)
+
+
+def find_record(site: Site, seq_or_id: str) -> Record:
+    """The record with this number or id; call it inside the gate.
+
+    Raises:
+        RecordNotFound: there is none.
+    """
+    if seq_or_id.isascii() and seq_or_id.isdigit() and len(seq_or_id) < 16:
+        return site.reader.by_seq(int(seq_or_id))
+    return site.reader.by_id(seq_or_id)
 
 
 def verify_log(site: Site, caller: Caller, progress: Progress) -> dict[str, Any]:
@@ -137,15 +145,20 @@ def checkpoint(site: Site, caller: Caller) -> dict[str, Any]:
     return site.gate.run(Access(caller, Action.LOG_CHECKPOINT, LOG), act)
 
 
-def export_log(site: Site, caller: Caller, progress: Progress) -> dict[str, Any]:
-    """Write an export of the log as a tar on the server; `export_file` gives it out."""
+def export_log(site: Site, caller: Caller, progress: Progress, *, tiles: bool = False) -> dict[str, Any]:
+    """Write an export of the log as a tar on the server; `export_file` gives it out.
+
+    Args:
+        tiles: lay it out as C2SP tlog-tiles, for other people's log readers, instead of as our export.
+    """
 
     def act(permit: Permit) -> dict[str, Any]:
         progress(5, "Signing the log's head.")
         export_id = new_id()
         target = site.settings.data_dir / "exports" / f"log-{export_id}.tar"
         site.log.checkpoint()
-        made = write_export(
+        write = write_tiles if tiles else write_export
+        made = write(
             site.settings.log_db,
             target,
             as_tar=True,

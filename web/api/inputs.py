@@ -152,6 +152,26 @@ class LogQuery(ViewQuery):
     next: str | None = None
 
 
+class ExportRequest(Input):
+    """How the log is to be exported."""
+
+    #: as C2SP tlog-tiles instead of records, inputs and policies
+    tiles: bool = False
+
+
+class KeptCheckpoint(Input):
+    """A checkpoint that somebody kept, a C2SP signed note."""
+
+    checkpoint: Annotated[str, StringConstraints(min_length=1, max_length=2**18)]
+
+
+class TimeSpan(Input):
+    """A time, from `since` (included) to `until` (excluded)."""
+
+    since: Instant
+    until: Instant
+
+
 class PolicyFiles(Input):
     """Policy files by name."""
 

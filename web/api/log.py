@@ -6,9 +6,9 @@ from apiflask import APIBlueprint
 from flask import Response, send_file
 
 from policies.vocabulary import Action
-from vault.operations import log
+from vault.operations import log, log_proofs
 from web import long_work
-from web.api.inputs import LogQuery
+from web.api.inputs import ExportRequest, KeptCheckpoint, LogQuery, TimeSpan
 from web.guard import caller
 from web.site import site
 
@@ -31,6 +31,27 @@ def show_record(seq_or_id: str) -> dict[str, Any]:
     return log.show_record(site(), caller(), seq_or_id)
 
 
+@routes.get("/records/<seq_or_id>/proof")
+def prove_record(seq_or_id: str) -> dict[str, Any]:
+    """Prove that a record is in the log: a C2SP tlog-proof."""
+    return log_proofs.prove_record(site(), caller(), seq_or_id)
+
+
+@routes.post("/growth-proofs")
+@routes.input(KeptCheckpoint, arg_name="kept")
+def prove_growth(kept: KeptCheckpoint) -> dict[str, Any]:
+    """Prove that the log only grew since a checkpoint."""
+    return log_proofs.prove_growth(site(), caller(), kept.checkpoint)
+
+
+@routes.post("/replay")
+@routes.input(TimeSpan, arg_name="asked")
+def replay_log(asked: TimeSpan) -> tuple[dict[str, Any], int]:
+    """Make the recorded decisions of a time again: a job."""
+    span = {"since": asked.since.isoformat(), "until": asked.until.isoformat()}
+    return long_work.view(long_work.start(Action.LOG_REPLAY, "log", span)), 202
+
+
 @routes.post("/verify")
 def verify_log() -> tuple[dict[str, Any], int]:
     """Verify the whole log: a job."""
@@ -44,9 +65,10 @@ def checkpoint() -> dict[str, Any]:
 
 
 @routes.post("/exports")
-def export_log() -> tuple[dict[str, Any], int]:
+@routes.input(ExportRequest, arg_name="asked")
+def export_log(asked: ExportRequest) -> tuple[dict[str, Any], int]:
     """Export the log for verification elsewhere: a job."""
-    return long_work.view(long_work.start(Action.LOG_EXPORT, "log", {})), 202
+    return long_work.view(long_work.start(Action.LOG_EXPORT, "log", {"tiles": asked.tiles})), 202
 
 
 @routes.get("/exports/<export_id>")

@@ -120,14 +120,18 @@ def checkpoint(context: typer.Context) -> None:
 @app.command("export")
 def export(
     context: typer.Context,
+    *,
     out: Annotated[Path, typer.Option(help="Folder to write; with a name in .tar one file.")],
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="As C2SP tlog-tiles, for other log readers.")
+    ] = False,
 ) -> None:
     """Export the log, for verification where nobody is trusted."""
     invocation = current(context)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise BadUsage(f"{out} exists already.", "Name a new folder or file.")
     client = invocation.logged_in()
-    made = finish(client, client.post("/log/exports"), "Exporting the log")
+    made = finish(client, client.post("/log/exports", {"tiles": tiles}), "Exporting the log")
     with tempfile.TemporaryFile() as tar:
         digest = hashlib.sha256()
         with client.download(f"/log/exports/{part(made['id'])}") as pieces:

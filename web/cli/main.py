@@ -22,6 +22,7 @@ from policies.errors import ExitCode
 from web.cli import (
     account,
     audit,
+    audit_proofs,
     completion,
     doctor,
     finding,
@@ -137,6 +138,9 @@ for _name, _command in (
     app.command(_name)(_command)
 guest.app.command("exec")(guest_inside.run_in_guest)
 guest.app.command("cp")(guest_inside.copy)
+audit.app.command("prove")(audit_proofs.prove)
+audit.app.command("replay")(audit_proofs.replay)
+audit.app.command("trust")(audit_proofs.trust)
 for _name, _group in (
     ("guest", guest.app),
     ("image", image.app),

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from audit.log.shape import Kind
 from policies.vocabulary import Action, Verdict
 from vault.errors import BadInput
-from vault.operations import log
+from vault.operations import log, log_proofs
 from web.guard import caller
 from web.instants import parse_instant
 from web.site import site
@@ -49,6 +49,17 @@ def show_all() -> Response:
         activity=None if later else activity.draw(found["activity"]),
     )
     return make_response(page)
+
+
+@routes.get("/<seq_or_id>/proof")
+def prove(seq_or_id: str) -> Response:
+    """Give out a file that proves that the record is in the log."""
+    made = log_proofs.prove_record(site(), caller(), seq_or_id)
+    return Response(
+        made["proof"],
+        mimetype="application/octet-stream",
+        headers={"Content-Disposition": f'attachment; filename="record-{made["seq"]}.tlog-proof"'},
+    )
 
 
 @routes.get("/<seq_or_id>")

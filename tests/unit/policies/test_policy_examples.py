@@ -27,7 +27,7 @@ RESOURCES = {
     "debian-12": "image.verify image.delete",
     "disk-key": "key.show",
     "keystore": "keystore.unseal keystore.seal",
-    "log": "log.list log.show log.verify log.checkpoint log.epoch log.export",
+    "log": "log.list log.show log.verify log.checkpoint log.epoch log.export log.prove log.replay",
     "host": "host.inspect",
     "another-account": "account.create account.disable account.password session.list token.create token.list "
     "token.revoke",
