@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.errors import ProofInvalid, TrustInvalid, VerificationFailed
+from audit.log.epochs import Epoch
 from audit.log.merkle import leaf_hash
 from audit.log.note import Note
 from audit.log.proof_files import ConsistencyFile, InclusionFile
@@ -202,3 +203,71 @@ def test_a_proof_with_a_checkpoint_at_ten_million_records_stays_below_2_kib() ->
     note = proof.note.replace(b"\n300\n", b"\n10000000\n")
     assert len(bytes(InclusionFile(9_999_999, longest, note, None))) <= 2048
     assert len(bytes(ConsistencyFile(9_999_998, (*longest, longest[0]), note))) <= 2048
+
+
+@cache
+def made_with_epochs() -> tuple[InclusionFile, ConsistencyFile, bytes, list[bytes], Trust]:
+    """As `made`, of a log whose keys evolve: with the records that change them, and a trust file that demands them."""
+    with TemporaryDirectory() as folder:
+        home = LogHome.create(Path(folder) / "log")
+        early = b""
+        for run in range(3):
+            writer = home.open(epochs=True, checkpoint_after_s=3600)
+            write(writer, ordinary_history(0 if run else 20))
+            early = early or writer.checkpoint()
+            writer.close()
+        with LogQuery(home.path) as log:
+            size = log.size()
+            note = log.latest_checkpoint() or b""
+            changes = list(log.epoch_records(size))
+            tree = StoredTree(size, log.hashes)
+            record = log.by_seq(5).bytes
+            inclusion = InclusionFile(5, tuple(tree.inclusion(5)), note, record)
+            old = int(early.split(b"\n")[1])
+            growth = ConsistencyFile(old, tuple(tree.consistency(old)), note)
+        first = str(Epoch.read(changes[0]).key)
+        trust = Trust.parse({"origin": home.origin, "log_vkey": home.key.vkey, "epoch_vkey": first})
+        return inclusion, growth, early, changes, trust
+
+
+def test_a_proof_holds_with_both_signatures_where_the_keys_evolve() -> None:
+    inclusion, growth, early, changes, trust = made_with_epochs()
+    assert len(changes) == 3
+    epochs = b"".join(line + b"\n" for line in changes)
+    assert verify_proof(bytes(inclusion), trust, epochs=epochs).holds
+    assert verify_proof(bytes(growth), trust, early, epochs).holds
+    # Whoever trusts the log's key alone need not know of epochs.
+    assert verify_proof(bytes(inclusion), Trust(trust.origin, trust.log_vkey)).holds
+
+
+def _without_the_epochs_signature(note: bytes) -> bytes:
+    return b"".join(line for line in note.splitlines(keepends=True) if b"/epoch/" not in line)
+
+
+def test_a_proof_without_the_signature_of_its_epoch_is_refused() -> None:
+    inclusion, growth, early, changes, trust = made_with_epochs()
+    epochs = b"".join(line + b"\n" for line in changes)
+    stripped = _without_the_epochs_signature(inclusion.note)
+    assert stripped != inclusion.note
+    for untrusted, noted in (
+        (bytes(InclusionFile(5, inclusion.path, stripped, inclusion.record)), None),
+        (bytes(ConsistencyFile(growth.old_size, growth.path, stripped)), early),
+        (bytes(growth), _without_the_epochs_signature(early)),
+    ):
+        with pytest.raises(VerificationFailed):
+            verify_proof(untrusted, trust, noted, epochs)
+
+
+@pytest.mark.parametrize("epochs", [None, b"", b"not a record\n"])
+def test_demanded_epochs_that_are_absent_are_not_a_pass(epochs: bytes | None) -> None:
+    inclusion, _, _, _, trust = made_with_epochs()
+    with pytest.raises(VerificationFailed) as caught:
+        verify_proof(bytes(inclusion), trust, epochs=epochs)
+    assert "epoch" in caught.value.finding
+
+
+def test_changes_of_keys_that_stop_before_the_checkpoint_or_begin_elsewhere_are_refused() -> None:
+    inclusion, _, _, changes, trust = made_with_epochs()
+    for epochs in (changes[0], changes[1], changes[0] + b"\n" + changes[2]):
+        with pytest.raises(VerificationFailed):
+            verify_proof(bytes(inclusion), trust, epochs=epochs + b"\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from audit.errors import ExportFailed, NotAnExport, TargetExists, VerificationFailed
+from audit.log.epochs import Epoch
 from audit.log.merkle import leaf_hash, root_of
 from audit.log.query import LogQuery
 from audit.log.tile_layout import Tiling, entries_path, hashes_path
@@ -93,7 +94,7 @@ def test_a_full_tile_has_a_partial_one_of_one_hash_above_it() -> None:
 def test_every_file_is_there_and_every_entry_is_its_record(whole: Path, home: LogHome) -> None:
     files = {path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()}
     assert files == {
-        "checkpoint", "log.vkey",
+        "checkpoint", "log.vkey", "epochs.jsonl",
         "tile/0/000", "tile/0/001", "tile/0/002.p/88", "tile/1/000.p/2",
         "tile/entries/000", "tile/entries/001", "tile/entries/002.p/88",
     }  # fmt: skip
@@ -184,3 +185,21 @@ def test_a_record_too_long_for_a_tile_is_named_and_nothing_is_left(tmp_path: Pat
     with pytest.raises(ExportFailed, match="Record 0 is longer"):
         export_tiles(home.path, tmp_path / "tiles")
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_tiles_of_a_log_whose_keys_evolve_hold_and_need_all_the_changes(tmp_path: Path) -> None:
+    home = LogHome.create(tmp_path / "log")
+    for run in range(3):
+        writer = home.open(epochs=True)
+        write(writer, ordinary_history(0 if run else 10))
+        writer.close()
+    path = tmp_path / "tiles"
+    export_tiles(home.path, path)
+    changes = (path / "epochs.jsonl").read_bytes().splitlines(keepends=True)
+    demanding = Trust.parse({"log_vkey": home.key.vkey, "epoch_vkey": str(Epoch.read(changes[0][:-1]).key)})
+    report = verify_tiles(path, demanding)
+    assert "epochs" in {check.name for check in report.checks}
+    for fewer in ([], changes[:1], changes[1:], changes[:2]):
+        (path / "epochs.jsonl").write_bytes(b"".join(fewer))
+        with pytest.raises(VerificationFailed):
+            verify_tiles(path, demanding)
