@@ -84,6 +84,16 @@ FINDING_CODES: Mapping[str, FindingCode] = {
         "Export the log as it is, compare it with an earlier export, and find out who changed it.",
         by_hand=False,
     ),
+    "log.checkpoint_contradicted": FindingCode(
+        Severity.CRITICAL,
+        "The log does not hold what was signed before",
+        "Keep the log and the checkpoint as they are, and find out who cut or rewrote the log.",
+    ),
+    "log.replay_differs": FindingCode(
+        Severity.CRITICAL,
+        "A recorded decision does not come out again",
+        "Verify the log, export it as it is, and look at the record that is named.",
+    ),
     "log.unavailable": FindingCode(
         Severity.HIGH,
         "The log could not be written for a while",

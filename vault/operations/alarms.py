@@ -31,8 +31,8 @@ _MENDED_BY = {
     Action.GUEST_START: ("host.unprotected", "integrity.failure", "key.decryption_failed"),
     Action.IMAGE_VERIFY: ("integrity.failure",),
 }
-#: It opens a finding of its own, which says more.
-_TELLS_ITSELF = Action.LOG_VERIFY
+#: They open findings of their own, which say more.
+_TELL_THEMSELVES = frozenset({Action.LOG_VERIFY, Action.LOG_PROVE, Action.LOG_REPLAY})
 
 
 def raise_alarms(site: Site) -> None:
@@ -42,7 +42,7 @@ def raise_alarms(site: Site) -> None:
 
 
 def _look(site: Site, record: Record) -> None:
-    if record.result is None or record.action == _TELLS_ITSELF:
+    if record.result is None or record.action in _TELL_THEMSELVES:
         return
     code = str(record.result["code"])
     mended = _MENDED_BY.get(Action(record.action), ()) if code == "ok" and record.action in _MENDED_BY else ()

@@ -66,10 +66,8 @@ def prove_growth(site: Site, caller: Caller, untrusted_note: str) -> dict[str, A
             permit.note(holds=False, old_size=noted.size, size=head.size)
             site.findings.open(
                 "log.checkpoint_contradicted",
-                severity="critical",
                 resource=str(LOG),
                 sentence=f"The log does not hold what was signed at {noted.size} records: it was cut or rewritten.",
-                remedy="Keep the log and the checkpoint as they are, and find out who changed the log.",
                 record=permit.intent,
             )
             raise IntegrityFailure(

@@ -51,10 +51,8 @@ def replay_log(
             sentence = failed[0]["detail"] if failed else "A decision cannot be made again."
             site.findings.open(
                 _FINDING,
-                severity="critical",
                 resource=str(LOG),
                 sentence=sentence,
-                remedy="Verify the log, export it as it is, and look at the record that is named.",
                 record=permit.intent,
             )
             raise IntegrityFailure(
