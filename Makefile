@@ -8,7 +8,7 @@ RUN := $(SUDO) .venv/bin
 LOCKS := requirements-build.lock requirements-dev.lock pyproject.toml
 PARTS := $(or $(ONLY),unit contract architecture flow crash e2e browser)
 
-.PHONY: help setup host assets demo serve test bench check coverage format lock clean
+.PHONY: help setup host assets demo serve test bench model check coverage format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ test: setup check ## all tests, with real guests; ONLY="unit flow" for a part
 
 bench: setup ## compare with what you would use instead; ONLY="gate.effect", SCALE=full, WRITE_DOCS=1
 	@$(SUDO) env ONLY="$(ONLY)" SCALE="$(SCALE)" WRITE_DOCS="$(WRITE_DOCS)" STRICT="$(STRICT)" .venv/bin/python -m tests.bench
+
+model: setup ## check the models of gate, log and witness with spin (about two minutes)
+	@.venv/bin/python -m tests.model
 
 coverage: setup ## tests that run in seconds, with branch coverage
 	@$(RUN)/python -m pytest -q tests/unit --cov --cov-report=term
