@@ -7,6 +7,7 @@ STRICT=1: the machine may be busy with other things.
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -77,6 +78,9 @@ def wanted_ids(subjects: Sequence[Subject], only: str, *, full: bool) -> frozens
 
 def main() -> int:
     """Measure and tell."""
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # so that folders and guests go too
     full = os.environ.get("SCALE", "") == "full"
     console = Console(stderr=True)
     wanted = wanted_ids(SUBJECTS, os.environ.get("ONLY", ""), full=full)

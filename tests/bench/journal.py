@@ -86,6 +86,7 @@ def _journal_remote() -> tuple[str, dict[str, str]]:
 
 
 def _unpack(target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory() as folder:
             _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *_PACKAGES, cwd=folder)
