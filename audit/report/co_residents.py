@@ -20,7 +20,7 @@ def co_residents(snapshot: Snapshot, activity: Activity) -> Section:
     facts, label = snapshot.facts, snapshot.framework.scope_label
     scoped = [g for g in facts.guests if label in g.labels and g.state != "deleted"]
     lead = (
-        f"{len(scoped)} guests on this host are labelled '{label}'. What follows shares host, network or "
+        f"Guests on this host labelled '{label}': {len(scoped)}. What follows shares host, network or "
         "administrators with them."
         if scoped
         else f"No guest is labelled '{label}', so nothing is resident beside one. The host is listed all the same."
@@ -92,14 +92,14 @@ def guests_register(snapshot: Snapshot) -> Register:
         "guests",
         "Guests on this host",
         (
-            Column("Guest", 17),
-            Column("Labels", 15),
+            Column("Guest", 16),
+            Column("Labels", 14),
             Column("Scope", 11),
             Column("State", 10),
             Column("Last start", 12),
             Column("Dormant", 16),
             Column("Host user", 9, "number"),
-            Column("Disks", 6, "number"),
+            Column("Disks", 8, "number"),
             Column("MiB", 10, "number"),
         ),
         [

@@ -42,6 +42,13 @@ _NUMBERS = {"record": 10, "bytes": 13, "bits": 8, "age (days)": 12, "failures": 
 #: Headings of other columns that want more or less than the usual share.
 _WORDS = {
     "guest": 12,
+    "action": 18,
+    "decision": 11,
+    "policies": 20,
+    "decided by": 20,
+    "answer": 11,
+    "what is wrong": 24,
+    "dealt with": 9,
     "kind": 10,
     "measured": 17,
     "holds": 8,
@@ -54,7 +61,6 @@ _WORDS = {
     "disks": 40,
     "algorithm and strength": 26,
     "description": 40,
-    "what is wrong": 26,
 }
 _USUAL_SHARE = 14
 _TIME_SHARE = 21
