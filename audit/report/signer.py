@@ -158,7 +158,7 @@ def create_signer(folder: Path, site: str) -> ReportSigner:
     """
     words = re.sub(r"[^A-Za-z0-9 ._-]", "", site)
     authority_key, authority = _issue(f"Strongroom {words}"[: _MAX_NAME - 14] + _AUTHORITY_WORDS)
-    key, certificate = _issue(f"Evidence reports, {words}"[:_MAX_NAME], (authority_key, authority))
+    key, certificate = _issue(f"Evidence reports of {words}"[:_MAX_NAME], (authority_key, authority))
     try:
         # The key last: it is what tells whether there is a signer.
         _write(folder / AUTHORITY_KEY_FILE, _pem(authority_key), 0o600)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from asn1crypto import cms, core
+from asn1crypto import tsp as _tsp  # noqa: F401 - teaches `cms` the attribute that binds a certificate (RFC 5035)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa

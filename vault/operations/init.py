@@ -88,7 +88,7 @@ def _init(settings: Settings, admin_name: str, admin_password: str, passphrase: 
         Database(making.state_db, create=True).close()
         (part / "config.toml").write_text(written_settings(settings), encoding="utf-8")
         (part / "config.toml").chmod(_SETTINGS_MODE)
-        account_id, epoch_vkey = _fill(making, admin_name, admin_password, passphrase)
+        account_id, epoch_vkey = _fill(making, settings.instance, admin_name, admin_password, passphrase)
         if store is not None:
             _give_name(making.keystore_dir, store)
         _give_name(part, target)
@@ -112,7 +112,7 @@ def _init(settings: Settings, admin_name: str, admin_password: str, passphrase: 
 
 
 def _fill(
-    making: Settings, admin_name: str, admin_password: str, passphrase: bytearray
+    making: Settings, instance: str, admin_name: str, admin_password: str, passphrase: bytearray
 ) -> tuple[str, str | None]:
     """Key store, certificate, first account: each by the gate, in the log that was just made.
 
@@ -131,7 +131,7 @@ def _fill(
             with SecretBytes(opening):
                 init_store(making.keystore_dir, PassphraseSeal(), passphrase)
                 make_certificate(making.secrets_dir, making.host)
-                create_signer(making.secrets_dir, f"{making.instance} on {socket.gethostname()}")
+                create_signer(making.secrets_dir, f"{instance} on {socket.gethostname()}")
                 _write_session_key(making.secrets_dir / "session.key")
                 keys.start()
                 keys.unseal(permit, opening)

@@ -1,9 +1,11 @@
 """A signed report is verified offline, and whatever was done to it afterwards is found."""
 
+import json
 import os
 import random
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,6 +71,22 @@ def test_a_signed_report_holds_and_says_what_was_checked(verify: Callable[..., R
         "key",
         "checkpoint",
     ]
+
+
+def test_in_a_process_of_its_own_it_holds_as_well(tmp_path: Path) -> None:
+    # Whoever verifies has not signed before: nothing that signing loads is there.
+    path = tmp_path / "report.pdf"
+    path.write_bytes(signed_report())
+    done = subprocess.run(
+        [sys.executable, "-m", "audit.verify", str(path), "--json"],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["holds"] is True
 
 
 def test_the_first_bytes_are_the_unsigned_report_and_the_signature_states_them() -> None:
