@@ -98,6 +98,8 @@ def serve(
             f"There is no instance in {settings.data_dir}.",
             "Make one with `strongroom init`, or name it with --data.",
         )
+    # Secrets are made with their own rights; what guests' users must reach would be closed to them by a tighter one.
+    os.umask(0o022)
     lock = InstanceLock.take(settings)
     try:
         listeners = listen(settings)

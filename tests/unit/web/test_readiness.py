@@ -18,7 +18,7 @@ from web.cli.units import rendered
 from web.readiness import Readiness
 
 #: docs/running.md says so too; a looser unit needs a reason and a change there.
-EXPOSURE = 3.0
+EXPOSURE = 3.7
 DOCUMENT = Path(__file__).parents[3] / "docs" / "running.md"
 
 
