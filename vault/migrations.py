@@ -51,6 +51,8 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE finding ADD COLUMN reopens VARCHAR",
         ),
     ),
+    # The list of reports says how many controls ended how, without opening the files.
+    Migration(3, ("ALTER TABLE report ADD COLUMN summary JSON",)),
 )
 #: Written to `PRAGMA user_version`; a database of a newer version is refused, not guessed at.
 SCHEMA_VERSION = MIGRATIONS[-1].version

@@ -200,3 +200,5 @@ class Report(SQLModel, table=True):
     created_by: str
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     files: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    #: How many controls there were, how many were tested, how they ended; None in rows of schema 2 and older.
+    summary: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))

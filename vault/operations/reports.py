@@ -100,11 +100,11 @@ def create_report(
             period_to=until,
             created_by=caller.principal.id,
             files=files,
+            summary=dict(made["summary"]),
         )
         with site.database.session() as session:
             session.add(report)
         return report_view(report) | {
-            "summary": made["summary"],
             "sentence": made["sentence"],
             "unsigned_pdf": made["unsigned"],
             "signed_by": made["signed_by"],
@@ -167,6 +167,7 @@ def report_view(report: Report) -> dict[str, Any]:
         "created_by": report.created_by,
         "created_at": report.created_at.isoformat(),
         "files": report.files,
+        "summary": report.summary,
     }
 
 

@@ -25,6 +25,7 @@ ROLES: Final = {
     Role.OFFICER: "reads the log, handles findings, makes reports",
     Role.AUDITOR: "reads and verifies everything, and changes nothing, whatever other role the account has",
     Role.APPROVER: "agrees to what the policy says needs two people",
+    Role.MONITOR: "reads figures on how the site stands, for a program that watches, and nothing else",
     Role.ADMINISTRATOR: "makes and disables accounts, and looks after the installation; is not inside guests",
 }
 _PASSWORD_MOST: Final = 1024

@@ -267,3 +267,32 @@ def test_a_closed_reader_opens_again_when_asked(writer: LogWriter, query: LogQue
     writer.append(access())
     query.close()
     assert query.size() == 1
+
+
+def test_the_first_checkpoint_over_a_record_is_found_and_none_before_there_is_one(
+    writer: LogWriter, query: LogQuery
+) -> None:
+    history = list(ordinary_history(6))
+    early = write(writer, history[:3])[-1]
+    assert query.checkpoint_over(early.seq) is None
+    first = writer.checkpoint()
+    later = write(writer, history[3:])[-1]
+    second = writer.checkpoint()
+    assert query.checkpoint_over(early.seq) == first
+    assert query.checkpoint_over(later.seq) == second
+
+
+def test_records_are_counted_by_hour_and_decision_as_far_as_they_fit_and_no_more_than_asked(
+    writer: LogWriter, query: LogQuery
+) -> None:
+    written = write(writer, ordinary_history(12))
+    counted = query.count_by_hour(Filter(), 1000)
+    assert sum(count.records for count in counted) == len(written)
+    for decision in {record.decision for record in written}:
+        found = sum(count.records for count in counted if count.decision == decision)
+        assert found == sum(record.decision == decision for record in written)
+    assert {count.hour for count in counted} == {
+        record.time().replace(minute=0, second=0, microsecond=0) for record in written
+    }
+    assert sum(count.records for count in query.count_by_hour(Filter(), 5)) == 5
+    assert query.count_by_hour(Filter(principal="account:nobody"), 5) == []

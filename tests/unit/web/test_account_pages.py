@@ -5,6 +5,7 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
+from policies.vocabulary import Role
 from tests.unit.web.browsing import HTML, enter, keeps_to_the_rules, see, send
 from tests.unit.web.site_under_test import PASSPHRASE, PASSWORD
 from vault.operations.keystore import unseal
@@ -24,7 +25,9 @@ def test_a_new_account_is_made_and_every_mistake_on_the_way_is_one_sentence(
 ) -> None:
     _unseal(site)
     browser = enter(anybody, "ada-admin")
-    keeps_to_the_rules(see(browser, "/accounts/new"))
+    form = see(browser, "/accounts/new")
+    keeps_to_the_rules(form)
+    assert all(f'name="roles" value="{role}"' in form for role in Role)
     good: dict[str, Any] = {"name": "petra", "password": NEW, "again": NEW, "roles": ["operator", "auditor"]}
     for wrong, sentence in (
         ({"again": "else"}, "The two passwords are not the same."),

@@ -331,3 +331,17 @@ def test_the_api_describes_itself(anybody: FlaskClient, bearer: Bearer) -> None:
                 assert operation["summary"], (method, path)
     body = paths["/api/v1/guests"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert "GuestRequest" in json.dumps(body)
+
+
+def test_ones_own_sessions_are_listed_and_ended_and_nobody_elses(
+    anybody: FlaskClient, bearer: Bearer
+) -> None:
+    here, elsewhere, theirs = bearer("olga-operator"), bearer("olga-operator"), bearer("carl-compliance")
+    listed = anybody.get("/api/v1/sessions/own", headers=here).get_json()["items"]
+    assert sorted(session["current"] for session in listed) == [False, True]
+    other = next(session["id"] for session in listed if not session["current"])
+    assert anybody.delete(f"/api/v1/sessions/{other}", headers=theirs).status_code == 404
+    assert anybody.get("/api/v1/whoami", headers=elsewhere).status_code == 200
+    assert anybody.delete(f"/api/v1/sessions/{other}", headers=here).get_json()["ended"] is True
+    assert anybody.get("/api/v1/whoami", headers=elsewhere).status_code == 401
+    assert anybody.delete(f"/api/v1/sessions/{other}", headers=here).status_code == 404

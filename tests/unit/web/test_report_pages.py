@@ -88,6 +88,7 @@ def test_the_history_gives_out_files_and_an_auditor_may_take_them_but_make_none(
         period_from=_day(2026, 1, 1),
         period_to=_day(2026, 2, 1),
         created_by="id-carl-compliance",
+        summary={"controls": 31, "tested": 22, "counts": {"SATISFIED": 21, "NOT-SATISFIED": 1, "PARTIAL": 0}},
         files=[{"name": name, "sha256": "ab" * 32, "size_bytes": 3} for name in ("report.pdf", hostile)],
     )
     folder = site.settings.data_dir / "reports" / report.id
@@ -99,6 +100,9 @@ def test_the_history_gives_out_files_and_an_auditor_may_take_them_but_make_none(
     page = see(browser, "/reports")
     assert "2026-01-01 to 2026-01-31" in page
     assert "carl-compliance" in page
+    assert '<span class="pill good">21 satisfied</span>' in page
+    assert '<span class="pill bad">1 not satisfied</span>' in page
+    assert "partial" not in page
     assert "Make the report" not in page
     assert "<img src=x>" not in page
     keeps_to_the_rules(page)

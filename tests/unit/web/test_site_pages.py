@@ -94,14 +94,53 @@ def test_findings_are_shown_the_worst_first_and_filtered_by_the_address(
     browser = enter(anybody, "carl-compliance")
     assert "Nothing needs a look" in see(browser, "/findings")
     record = site.reader.by_seq(0).id
-    for code in ("job.gave_up", "disk.unreadable"):
+    for code in ("guest.unknown_domain", "disk.unreadable"):
         site.findings.open(code, resource="guest:guest-2", sentence=f"It is {code}.", record=record)
     page = see(browser, "/findings")
-    assert page.index("It is disk.unreadable.") < page.index("It is job.gave_up.")
+    assert page.index("It is disk.unreadable.") < page.index("It is guest.unknown_domain.")
     assert 'href="/guests/clinic-db"' in page
     assert f'href="/log/{record}"' in page
-    assert "It is job.gave_up." not in see(browser, "/findings?severity=critical")
-    assert "None of this severity" in see(browser, "/findings?severity=%3Cb%3E")
+    assert "guest.unknown_domain" not in see(browser, "/findings?severity=critical")
+    assert "No finding fits" in see(browser, "/findings?state=closed")
+    assert "There is no severity &#39;&lt;b&gt;&#39;" in see(browser, "/findings?severity=%3Cb%3E", 400)
+    assert "There is no state" in see(browser, "/findings?state=gone", 400)
+
+
+def test_an_officer_acknowledges_and_closes_a_finding_with_words_that_stay_out_of_the_log(
+    site: Site, anybody: FlaskClient
+) -> None:
+    browser = enter(anybody, "carl-compliance")
+    found = site.findings.open("disk.unreadable", resource="guest:guest-2", sentence="It is gone.")
+    page = see(browser, f"/findings/{found.id}")
+    keeps_to_the_rules(page)
+    empty = send(browser, f"/findings/{found.id}/acknowledge", note="  ")
+    assert empty.status_code == 400
+    assert "Say why: the note is empty." in empty.text
+    assert send(browser, f"/findings/{found.id}/acknowledge", note="Otto <b>looks</b>.").status_code == 303
+    page = see(browser, f"/findings/{found.id}")
+    assert "carl-compliance</span> knows of it" in page
+    assert "Otto &lt;b&gt;looks&lt;/b&gt;." in page
+    assert "Say that you know" not in page
+    too_long = send(browser, f"/findings/{found.id}/close", reason="x" * 2001)
+    assert too_long.status_code == 400
+    assert "2000 characters" in too_long.text
+    assert send(browser, f"/findings/{found.id}/close", reason="Otto swapped it.").status_code == 303
+    page = see(browser, "/findings?state=closed")
+    assert "Otto swapped it." in page
+    again = send(browser, f"/findings/{found.id}/close", reason="And again.")
+    assert again.status_code == 400
+    assert "closed already" in again.text
+    assert all(b"Otto" not in raw for raw in site.reader.raw())
+    see(browser, "/findings/none", 404)
+
+
+def test_an_auditor_reads_findings_and_can_do_nothing_about_them(site: Site, anybody: FlaskClient) -> None:
+    found = site.findings.open("disk.unreadable", resource="guest:guest-2", sentence="It is gone.")
+    browser = enter(anybody, "anna-auditor")
+    page = see(browser, f"/findings/{found.id}")
+    assert "<textarea" not in page
+    assert send(browser, f"/findings/{found.id}/close", reason="So.").status_code == 403
+    assert site.findings.get(found.id).closed_at is None
 
 
 def test_the_page_of_health_refreshes_its_parts_and_is_recorded_once_meanwhile(
