@@ -105,6 +105,18 @@ class KeyStoreDamaged(VaultError):
     exit_code = ExitCode.KEY_UNAVAILABLE
 
 
+class KeyStoreMissing(KeyStoreDamaged):
+    """The key store's folder or file is not there: its device was pulled out, or it was removed."""
+
+    code = "keystore.missing"
+
+
+class KeyStoreOlder(KeyStoreDamaged):
+    """The key store contradicts the state: it is an older copy, or another site's."""
+
+    code = "keystore.older"
+
+
 class DecryptionFailed(VaultError):
     """A wrapped key did not open. One opaque error for every cause, on purpose."""
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from audit.log.epoch_key import EpochKeys
+from audit.log.noted_head import NotedHead
 from audit.log.signing_key import LogKey
 from audit.log.sqlite_store import SqliteLogStore
 from audit.log.writer import LogWriter
@@ -44,13 +45,15 @@ def open_foundation(settings: Settings) -> Foundation:
     Raises:
         NotFound: there is no site.
         LogHeld: another daemon has this site.
-        LogDamaged: the stored log does not fit together.
+        LogDamaged: the stored log does not fit together, or is older than its noted head.
     """
     if not settings.log_db.is_file():
         raise NotFound(f"There is no site in {settings.data_dir}.", "Make one with `strongroom init`.")
     bundle = shipped()
     key = LogKey.load(settings.secrets_dir / "log.key")
-    log = LogWriter(SqliteLogStore(settings.log_db), HostClock(), key, EpochKeys(settings.secrets_dir))
+    noted = NotedHead(settings.secrets_dir / "log.head")
+    epochs = EpochKeys(settings.secrets_dir)
+    log = LogWriter(SqliteLogStore(settings.log_db), HostClock(), key, epochs, noted=noted)
     try:
         log.add_bundle(bundle.digest, bundle.files)
         database = Database(settings.state_db)

@@ -17,7 +17,8 @@ from vault.config import Settings
 from vault.disks.format import DiskFormatter
 from vault.disks.images.store import ImageStore
 from vault.disks.ram_dir import RamDir
-from vault.entities import DAEMON, RECOVERY, SITE
+from vault.entities import DAEMON, KEY_STORE, LOG, RECOVERY, SITE
+from vault.errors import KeyStoreDamaged
 from vault.findings import Findings
 from vault.foundation import Foundation, open_foundation
 from vault.gate import Access, Caller
@@ -28,8 +29,10 @@ from vault.guests.ports import GuestHost
 from vault.guests.watchdog import start_watchdog
 from vault.jobs import Jobs, job_ref
 from vault.keystore.client import KeyProcessClient
+from vault.operations.agreement import compare, tell
 from vault.operations.alarms import raise_alarms
 from vault.operations.job_kinds import ending_of, job_kinds
+from vault.operations.keystore import UNUSABLE
 from vault.operations.outside import OutsideWatch
 from vault.operations.recovery import settle
 from vault.site import Site
@@ -57,8 +60,9 @@ def open_site(settings: Settings, connect: Callable[[Settings], GuestHost] = con
         settings.run_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         memory = RamDir(settings.memory_dir)
         memory.sweep()
-        keys = KeyProcessClient(settings.keystore_dir, settings.log_db).start()
+        keys = KeyProcessClient(settings.keystore_dir, settings.log_db)
         undo.callback(keys.close)
+        unusable = _start_keys(keys)
         watchdog = start_watchdog(settings.instance, settings.libvirt_uri)
         undo.callback(watchdog.close)
         host = connect(settings)
@@ -87,12 +91,25 @@ def open_site(settings: Settings, connect: Callable[[Settings], GuestHost] = con
             memory=memory,
             accelerators=AcceleratorFinder(settings.accelerator, settings.cache_dir),
         )
-        _begin(site, foundation)
+        _begin(site, foundation, unusable)
         site.closers.insert(0, undo.pop_all().close)
         return site
 
 
-def _begin(site: Site, foundation: Foundation) -> None:
+def _start_keys(keys: KeyProcessClient) -> KeyStoreDamaged | None:
+    """Start the key process. A store that is not there or damaged keeps keys closed, and nothing else.
+
+    Guests that run must be stoppable, and the log readable, while the store's device is away.
+    """
+    try:
+        keys.start()
+    except KeyStoreDamaged as error:
+        logger.warning("The key store cannot be used: %s", error.message)
+        return error
+    return None
+
+
+def _begin(site: Site, foundation: Foundation, unusable: KeyStoreDamaged | None) -> None:
     """Settle, record the start, watch."""
     settle_open_intents(
         site.log,
@@ -103,6 +120,7 @@ def _begin(site: Site, foundation: Foundation) -> None:
     foundation.journal.drain(site.gate.record)
     watch = OutsideWatch(site)
     watch.look_around()
+    _look_at_stores(site, unusable)
     site.host.watch(watch.handle)
     raise_alarms(site)
     daemon = Caller(DAEMON, "daemon")
@@ -118,6 +136,38 @@ def _begin(site: Site, foundation: Foundation) -> None:
             record=job.intent,
         )
     site.closers.append(lambda: _end(site))
+
+
+def _look_at_stores(site: Site, unusable: KeyStoreDamaged | None) -> None:
+    """Whether log, state and key store are of one age, and there: what is not becomes a finding."""
+    if unusable is None:
+        tell(site, compare(site))
+    else:
+        site.findings.open(
+            UNUSABLE,
+            severity="high",
+            resource=str(KEY_STORE),
+            sentence=f"The key store cannot be used: {unusable.message}",
+            remedy=unusable.hint,
+        )
+    if site.log.unanchored:
+        record = site.gate.record(
+            Draft(
+                kind=Kind.RECOVERY,
+                principal=str(RECOVERY),
+                action=Action.SYSTEM_RECOVER,
+                resource=str(LOG),
+                result={"code": "log.head_missing", "facts": {}},
+            )
+        )
+        site.findings.open(
+            "log.head_missing",
+            severity="high",
+            resource=str(LOG),
+            sentence="The log's noted head was missing at the start, so records at its end may have been cut off.",
+            remedy="Compare the log with a checkpoint that is kept elsewhere: strongroom verify --trust.",
+            record=record.id,
+        )
 
 
 def _end(site: Site) -> None:

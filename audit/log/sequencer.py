@@ -23,6 +23,7 @@ from audit.log.epoch_key import EpochKeys
 from audit.log.epochs import Epoch
 from audit.log.merkle import Frontier, TreeHead, frontier_at
 from audit.log.note import VerifierKey
+from audit.log.noted_head import NotedHead
 from audit.log.record import Draft, Kind, Record
 from audit.log.store import Batch, Inputs, LogStore
 from audit.log.tail import check_tail
@@ -70,14 +71,20 @@ class Sequencer:
         clock: where time comes from.
         signer: the log's key; its name is the log's origin.
         epoch_keys: the keys of its epochs; None for a log that has none, such as a small one in a test.
+        noted: where the newest checkpoint is noted apart from the store.
 
     Raises:
-        LogDamaged: the stored tail, tree or checkpoint do not fit together.
+        LogDamaged: the stored tail, tree or checkpoint do not fit together, or are older than the noted head.
         LogKeyRefused: a key is not the one that this log has.
     """
 
     def __init__(
-        self, store: LogStore, clock: Clock, signer: Signer, epoch_keys: EpochKeys | None = None
+        self,
+        store: LogStore,
+        clock: Clock,
+        signer: Signer,
+        epoch_keys: EpochKeys | None = None,
+        noted: NotedHead | None = None,
     ) -> None:
         self._store = store
         self._epoch_keys = epoch_keys
@@ -95,6 +102,11 @@ class Sequencer:
         #: Whether a write failed and what is stored must be looked at again.
         self.broken = False
         self._attempted: frozenset[bytes] = frozenset()
+        self._noted = noted
+        # First of all: a log that was rolled back must not make the epoch keys settle for what it says.
+        self._noted_size = self._check_noted(store.size())
+        #: Whether the log has records and no noted head: then a rollback before this start would not show.
+        self.unanchored = noted is not None and self._noted_size is None and store.size() > 0
         self._memory = self._read()
 
     @property
@@ -104,8 +116,9 @@ class Sequencer:
 
     @property
     def unsigned(self) -> bool:
-        """Whether there are records that no checkpoint covers."""
-        return self._memory.frontier.size != self._memory.signed_size
+        """Whether there are records that no checkpoint covers, or whose checkpoint is not noted apart."""
+        size = self._memory.frontier.size
+        return size != self._memory.signed_size or (self._noted is not None and size != self._noted_size)
 
     @property
     def owing(self) -> bool:
@@ -169,12 +182,16 @@ class Sequencer:
         stored = self._store.latest_checkpoint()
         head = self.head
         if stored is not None and stored[0] == head.size:
-            return stored[1]
-        note = Checkpoint(self._key.name, head).sign(self._signers())
-        self.broken = True  # until the store says otherwise
-        self._store.add_checkpoint(head.size, note)
-        self.broken = False
+            note = stored[1]
+        else:
+            note = Checkpoint(self._key.name, head).sign(self._signers())
+            self.broken = True  # until the store says otherwise
+            self._store.add_checkpoint(head.size, note)
+            self.broken = False
         self._memory.signed_size = head.size
+        if self._noted is not None and self._noted_size != head.size:
+            self._noted.write(note)
+            self._noted_size = head.size
         return note
 
     def begin_epoch(self) -> None:
@@ -360,4 +377,29 @@ class Sequencer:
             raise LogDamaged(
                 "The log is not the one its checkpoint was signed for.", "Run `strongroom audit verify`."
             )
+        return head.size
+
+    def _check_noted(self, size: int) -> int | None:
+        """Compare with the head that was noted apart; returns its size, None where there is none."""
+        note = None if self._noted is None else self._noted.read()
+        if note is None or self._noted is None:
+            return None
+        try:
+            head = Checkpoint.verify(note, [self._key]).head
+        except NoteInvalid as error:
+            raise LogDamaged(
+                f"The head noted in {self._noted.path} was not signed by this log's key.",
+                "Find out who changed it; restore it from its backup.",
+            ) from error
+        way_on = (
+            "Put the newest copy of log.db back. If that is lost for good, remove "
+            f"{self._noted.path}: the next start then records that records may be missing."
+        )
+        if head.size > size:
+            raise LogDamaged(
+                f"The log is older than the head that was noted: it has {size} records, and had {head.size}.",
+                way_on,
+            )
+        if frontier_at(head.size, self._store.hashes).head() != head:
+            raise LogDamaged("The log is not the one whose head was noted.", way_on)
         return head.size

@@ -19,6 +19,7 @@ from audit.log.drafting import Prepared
 from audit.log.epoch_key import EpochKeys
 from audit.log.epochs import Epoch
 from audit.log.merkle import TreeHead
+from audit.log.noted_head import NotedHead
 from audit.log.record import Draft, Kind, Record
 from audit.log.sequencer import Sequencer
 from audit.log.store import LogStore
@@ -46,9 +47,10 @@ class LogWriter:
         epoch_keys: the keys of the log's epochs; the next epoch begins now. None for a log without epochs.
         checkpoint_after_s: a checkpoint is signed at most this long after a record, in seconds.
         epoch_after_s: a key epoch lasts this long, in seconds.
+        noted: where the newest checkpoint is noted apart from the store; None notes it nowhere.
 
     Raises:
-        LogDamaged: the stored tail, tree or checkpoint do not fit together.
+        LogDamaged: the stored tail, tree or checkpoint do not fit together, or are older than the noted head.
         LogKeyRefused: a key is not the one that this log has.
         LogUnavailable: the next key epoch could not begin.
     """
@@ -62,10 +64,11 @@ class LogWriter:
         *,
         checkpoint_after_s: float = 1.0,
         epoch_after_s: float = 3600.0,
+        noted: NotedHead | None = None,
     ) -> None:
         self._store = store
         try:
-            self._sequencer = Sequencer(store, clock, signer, epoch_keys)
+            self._sequencer = Sequencer(store, clock, signer, epoch_keys, noted)
             self._sequencer.begin_epoch()
         except BaseException:
             store.close()
@@ -140,6 +143,11 @@ class LogWriter:
     def epoch(self) -> Epoch | None:
         """The present key epoch; None in a log without epochs."""
         return self._sequencer.epoch
+
+    @property
+    def unanchored(self) -> bool:
+        """Whether the log was there at the start and its noted head was not, so a rollback would not show."""
+        return self._sequencer.unanchored
 
     def open_intents(self, timeout_s: float = 5.0) -> list[Record]:
         """The intents without outcome, oldest first."""

@@ -212,6 +212,7 @@ class Accounts:
         locked = _is_locked(account, now)
         if locked or not account.active:
             permit.note(locked=locked, disabled=not account.active)
+            self._shorten_lock(account, now)
             raise refusal
         if not fits:
             self._count_failure(permit, account.id, now)
@@ -222,6 +223,13 @@ class Accounts:
             stored.locked_until = None
             stored.last_login_at = now
         return account
+
+    def _shorten_lock(self, account: Account, now: datetime) -> None:
+        """A lock that would last longer than any lock does: the clock was set back. It begins again from now."""
+        longest = now + timedelta(seconds=self._settings.lockout_s)
+        if account.locked_until is not None and account.locked_until > longest:
+            with self._database.session() as session:
+                session.get_one(Account, account.id).locked_until = longest
 
     def _count_failure(self, permit: Permit, account_id: str, now: datetime) -> None:
         with self._database.session() as session:

@@ -23,6 +23,8 @@ from vault.permit import Permit
 #: `last_seen_at` is written at most this often, so that reading pages does not write at every click.
 _TOUCH_AFTER_S = 20
 MAX_TOKEN_DAYS = 365
+#: A session used later than now by more than this: the clock was set back. Time servers step by less.
+_CLOCK_SLACK = timedelta(seconds=60)
 
 
 class SessionExpired(NotAuthenticated):
@@ -83,6 +85,12 @@ class Sessions:
                 raise SessionExpired("Your session was ended.", again)
             if login.expires_at <= now:
                 raise SessionExpired("Your session or token has expired.", again)
+            if login.last_seen_at - now > _CLOCK_SLACK:
+                # Its end is a time of day, which the clock no longer tells: it would live longer than it may.
+                raise SessionExpired(
+                    "The host's clock was set back since your session or token was last used.",
+                    "Set the clock right, or log in again: strongroom login.",
+                )
             if not _works(login, now):
                 raise SessionExpired("Your session was unused for too long and has ended.", again)
             if not by_itself and now - login.last_seen_at > timedelta(seconds=_TOUCH_AFTER_S):

@@ -22,6 +22,7 @@ from vault.errors import (
     HostUnprotected,
     IntentRefused,
     KeyStoreDamaged,
+    KeyStoreMissing,
     KeyUnavailable,
     NotFound,
     Sealed,
@@ -46,6 +47,7 @@ _ERRORS: Mapping[str, type[StrongroomError]] = {
         HostUnprotected,
         IntentRefused,
         KeyStoreDamaged,
+        KeyStoreMissing,
         KeyUnavailable,
         NotFound,
         Sealed,
@@ -119,6 +121,7 @@ class KeyProcess:
 
         Raises:
             Sealed: the child is gone, so the KEK is too.
+            KeyStoreDamaged: the store is gone or no sound one; the child was ended, so it is sealed too.
             BadInput: the secret is too long to send.
             StrongroomError: what the child answered.
         """
@@ -135,7 +138,12 @@ class KeyProcess:
                 # the KEK.
                 self._end()
                 raise _gone() from error
-        return _checked(answer)
+            try:
+                return _checked(answer)
+            except KeyStoreDamaged:
+                # Nobody knows what such a store is: the KEK is forgotten, and the next unseal opens it anew.
+                self._end()
+                raise
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from policies.vocabulary import Action, EntityRef
-from vault.errors import Sealed, UnsealFailed
+from vault.errors import HostFailure, KeyStoreDamaged, Sealed, UnsealFailed
 from vault.keystore.child import ANSWER_WITHIN_S, MODULE, KeyProcess
 from vault.keystore.keys import KeyInfo, KeyPurpose, KeyStoreStatus
 from vault.keystore.secret import DiskPassphrase, SecretBytes
@@ -93,10 +93,10 @@ class KeyProcessClient:
         self._process.close()
 
     def status(self) -> KeyStoreStatus:
-        """How the store is; a process that is gone counts as sealed."""
+        """How the store is; a process that is gone counts as sealed, and so does a store that cannot be read."""
         try:
             answer: Mapping[str, Any] = self._process.request("status").document["ok"]
-        except Sealed:
+        except (Sealed, KeyStoreDamaged, HostFailure):
             return KeyStoreStatus(running=False, sealed=True)
         return KeyStoreStatus(**{**answer, "seals": tuple(answer["seals"])})
 

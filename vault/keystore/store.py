@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from policies.vocabulary import EntityRef
-from vault.errors import KeyStoreDamaged, NotFound, VaultError
+from vault.errors import KeyStoreDamaged, KeyStoreMissing, NotFound, VaultError
 from vault.keystore.envelope import WrappedKey
 from vault.keystore.keys import KeyInfo, KeyPurpose, written_time
 from vault.keystore.lifecycle import KeyState
@@ -44,7 +44,7 @@ class KeyStoreFile:
         """Open the store in `folder`.
 
         Raises:
-            NotFound: there is no key store.
+            KeyStoreMissing: there is no key store.
             HostUnprotected: others may reach the folder or a file in it.
             Conflict: another process has it open.
             KeyStoreDamaged: it is no key store, or is damaged.
@@ -55,7 +55,10 @@ class KeyStoreFile:
             require_private_folder(folder)
             require_private_file(self._path)
         except NotFound as error:
-            raise NotFound(f"There is no key store in {folder}.", "Make one: strongroom init") from error
+            raise KeyStoreMissing(
+                f"There is no key store in {folder}.",
+                "Attach the device that holds it, or restore it from its backup, then unseal it.",
+            ) from error
         for companion in (
             Path(f"{self._path}-wal"),
             Path(f"{self._path}-journal"),
@@ -215,6 +218,8 @@ class KeyStoreFile:
         return self._connection
 
     def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        # A store that was taken away hands out nothing more, though its file could still be read.
+        self._require_same_file()
         connection = self._open_connection()
         with translated():
             return query(connection)
@@ -247,7 +252,7 @@ class KeyStoreFile:
         except OSError:
             named = None
         if named is None or (named.st_dev, named.st_ino) != (held.st_dev, held.st_ino):
-            raise KeyStoreDamaged(
-                f"The file {self._path} was removed or replaced while it was in use.",
-                "Find out who did it, put the right file back, then restart the daemon.",
+            raise KeyStoreMissing(
+                f"The file {self._path} was removed or replaced while it was in use, so the key store is sealed.",
+                "Attach its device again, or put the right file back, then unseal it; running guests run on.",
             )

@@ -21,10 +21,11 @@ def translated() -> Iterator[None]:
             raise Conflict(
                 "Another process has the key store open.", "Stop the other daemon, then try again."
             ) from error
-        if name.startswith(_DAMAGED_CODES):
+        # Without a code it is the driver's own error: text in the file that is no text.
+        if not name or name.startswith(_DAMAGED_CODES):
             raise damaged() from error
         raise HostFailure(
-            f"The key store's file could not be read or written ({name or 'unknown error'}).",
+            f"The key store's file could not be read or written ({name}).",
             "Look at the space and the health of the device that holds it.",
         ) from error
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,15 @@ def start_guest(site: Site, caller: Caller, name: str, progress: Progress) -> di
         plan = _plan(site, guest, disks)
         permit.note(accelerator=plan.accelerator)
         progress(60, "Handing the keys to the guest.")
-        with _passphrases(site, permit, guest, disks) as passphrases:
-            site.host.start(permit, guest_ref(guest.id), plan, passphrases)
-        _note_start(site, guest.id)
+        # Before the keys are handed out: a state that cannot be written must not leave a guest running that the
+        # record calls a failure.
+        before = _note_start(site, guest.id, utc_now())
+        try:
+            with _passphrases(site, permit, guest, disks) as passphrases:
+                site.host.start(permit, guest_ref(guest.id), plan, passphrases)
+        except BaseException:
+            _note_start(site, guest.id, before)
+            raise
 
     site.gate.run(Access(caller, Action.GUEST_START, guest_ref(guest.id)), act)
     # Outside the act: a host that cannot be asked afterwards does not make a start that was done a failure.
@@ -97,7 +104,7 @@ def settle_start(site: Site, permit: Permit, guest_id: str) -> bool:
     running = site.host.is_running(guest_id)
     permit.note(running=running)
     if running:
-        _note_start(site, guest_id)
+        _note_start(site, guest_id, utc_now())
     return running
 
 
@@ -112,9 +119,12 @@ def settle_stop(site: Site, permit: Permit, guest_id: str) -> bool:
     return stopped
 
 
-def _note_start(site: Site, guest_id: str) -> None:
+def _note_start(site: Site, guest_id: str, at: datetime | None) -> datetime | None:
+    """Note when the guest was started; returns what stood there."""
     with site.database.session() as session:
-        session.get_one(Guest, guest_id).started_at = utc_now()
+        guest = session.get_one(Guest, guest_id)
+        before, guest.started_at = guest.started_at, at
+    return before
 
 
 def _after_stop(site: Site, permit: Permit, guest: Guest) -> None:

@@ -8,9 +8,13 @@ from policies.vocabulary import Action
 from vault.entities import KEY_STORE
 from vault.gate import Access, Caller
 from vault.keystore.secret import SecretBytes
+from vault.operations.agreement import compare, tell
 from vault.operations.autostart import start_marked_guests
 from vault.permit import Permit
 from vault.site import Site
+
+#: The code of the finding that the key store cannot be used; closed by the next unseal.
+UNUSABLE = "keystore.unusable"
 
 
 def status(site: Site) -> dict[str, Any]:
@@ -33,18 +37,32 @@ def status(site: Site) -> dict[str, Any]:
     }
 
 
-def unseal(site: Site, caller: Caller, passphrase: bytearray) -> dict[str, Any]:
+def unseal(
+    site: Site, caller: Caller, passphrase: bytearray, *, accept_older: bool = False
+) -> dict[str, Any]:
     """Open the key store; jobs that wait for it begin, and guests that are marked so start, in the background.
 
     Args:
         passphrase: wiped here.
+        accept_older: go on with a key store that is older than the state, because the newest copy is lost.
 
     Raises:
         UnsealFailed: the passphrase does not open the seal.
+        KeyStoreMissing, KeyStoreDamaged: the key store is not there, or is no sound one.
+        KeyStoreOlder: it lacks what the state knows of it, and that was not accepted.
     """
 
     def act(permit: Permit) -> None:
+        found = compare(site)
+        tell(site, found)
+        if found.key_store_is_older:
+            permit.note(
+                keys_missing=len(found.missing), keys_revived=len(found.revived), accepted=accept_older
+            )
+            if not accept_older or found.foreign:
+                raise found.refusal()
         site.keys.unseal(permit, passphrase)
+        site.findings.close(UNUSABLE, str(KEY_STORE))
 
     with SecretBytes(passphrase):  # wiped also when the policy refuses and `act` is never called
         site.gate.run(Access(caller, Action.KEYSTORE_UNSEAL, KEY_STORE), act)

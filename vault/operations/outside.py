@@ -26,7 +26,9 @@ _GRACE_S = 5.0
 #: Nothing of ours copies a disk while a guest runs or defines it persistently, so no lock excuses these.
 _NEVER_OURS = frozenset({EventKind.BLOCK_JOB, EventKind.DEFINED})
 #: QEMU tells these about the guest itself; nobody acted from outside.
-_GUESTS_OWN = frozenset({"shutdown", "crashed", "failed"})
+_GUESTS_OWN = frozenset({"shutdown", "crashed"})
+#: libvirt's word for a QEMU that is gone and had said nothing of an end: killed, or fallen over.
+_QEMU_DIED = "failed"
 _HARMLESS_MONITOR = frozenset(
     {
         "RTC_CHANGE", "POWERDOWN", "SHUTDOWN", "STOP", "RESUME", "RESET", "VSERPORT_CHANGE",
@@ -78,6 +80,8 @@ class OutsideWatch:
                 self._outside(resource, event, "A block job copies or changes a running guest's disk.")
             case EventKind.STOPPED | EventKind.CRASHED if event.detail in _GUESTS_OWN:
                 self._record(resource, event)
+            case EventKind.STOPPED | EventKind.CRASHED if event.detail == _QEMU_DIED:
+                self._outside(resource, event, "A guest's QEMU process ended unasked: killed, or it crashed.")
             case EventKind.DEFINED:
                 self._outside(resource, event, "A guest was defined persistently in libvirt.")
             case _:

@@ -46,9 +46,10 @@ class LogIn(Input):
 
 
 class Passphrase(Input):
-    """What opens the key store's seal."""
+    """What opens the key store's seal, and whether one that is older than the state will do."""
 
     passphrase: Secret
+    accept_older: bool = False
 
 
 class NewAccount(Input):

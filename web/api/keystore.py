@@ -17,7 +17,7 @@ routes = APIBlueprint("keystore", __name__, url_prefix="/api/v1/keystore")
 def unseal(asked: Passphrase) -> dict[str, Any]:
     """Open the key store with the passphrase of its seal."""
     passphrase = bytearray(asked.passphrase.get_secret_value().encode())
-    return keystore.unseal(site(), caller(), passphrase)
+    return keystore.unseal(site(), caller(), passphrase, accept_older=asked.accept_older)
 
 
 @routes.post("/seal")

@@ -62,13 +62,20 @@ def init(
 
 def unseal(
     context: typer.Context,
+    *,
     passphrase_file: PassphraseFile = None,
+    accept_older: Annotated[
+        bool,
+        typer.Option(
+            "--accept-older", help="Go on with a key store older than the state: its newest copy is lost."
+        ),
+    ] = False,
 ) -> None:
     """Open the key store; guests marked so then start by themselves."""
     invocation = current(context)
     client = invocation.logged_in()
     passphrase = read_secret(passphrase_file, "Passphrase of the key store", "--passphrase-file")
-    found = client.post("/keystore/unseal", {"passphrase": passphrase})
+    found = client.post("/keystore/unseal", {"passphrase": passphrase, "accept_older": accept_older})
     invocation.show(found, lambda: print_line("The key store is unsealed."))
 
 

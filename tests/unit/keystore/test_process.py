@@ -21,6 +21,7 @@ from vault.errors import (
     HostFailure,
     HostUnprotected,
     KeyStoreDamaged,
+    KeyStoreMissing,
     NotFound,
     Sealed,
     UnsealFailed,
@@ -242,7 +243,7 @@ def test_a_process_that_does_not_answer_is_ended_and_counts_as_sealed(folder: Pa
 def test_a_missing_store_a_loose_one_and_a_damaged_one_are_told_apart(
     folder: Path, log: IntentLog, tmp_path: Path
 ) -> None:
-    cases: list[tuple[Path, type[Exception], str]] = [(tmp_path / "none", NotFound, "no key store")]
+    cases: list[tuple[Path, type[Exception], str]] = [(tmp_path / "none", KeyStoreMissing, "no key store")]
     folder.chmod(0o755)
     cases.append((folder, HostUnprotected, "Others may reach"))
     for place, error, sentence in cases:

@@ -16,6 +16,7 @@ from vault.errors import (
     HostFailure,
     HostUnprotected,
     KeyStoreDamaged,
+    KeyStoreMissing,
     NotFound,
 )
 from vault.keystore.envelope import unwrap, wrap
@@ -126,11 +127,12 @@ def test_a_folder_without_a_parent_is_a_clear_failure(tmp_path: Path) -> None:
 # -- who may reach it ------------------------------------------------------------------------
 
 
-def test_a_store_without_a_file_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_store_without_a_file_says_what_to_do_and_that_is_not_to_make_a_new_one(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    with pytest.raises(NotFound, match="no key store") as missing:
+    with pytest.raises(KeyStoreMissing, match="no key store") as missing:
         KeyStoreFile(tmp_path)
-    assert "strongroom init" in missing.value.hint
+    assert missing.value.exit_code == 6
+    assert "backup" in missing.value.hint
 
 
 @pytest.mark.parametrize("mode", [0o710, 0o701, 0o755, 0o770])
