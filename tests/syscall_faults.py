@@ -1,4 +1,4 @@
-"""Makes system calls of a running process fail or hang, from outside, with strace(1): real errors where no disk gives them."""
+"""Makes system calls of a running process fail or hang, with strace(1): real errors where no disk gives them."""
 
 import contextlib
 import re
@@ -15,7 +15,9 @@ _CALL = re.compile(r"^\d+\s+(?:\[pid\s+\d+\]\s+)?(\w+)\(", re.MULTILINE)
 
 
 @contextlib.contextmanager
-def failing(pid: int, calls: str, error: str, when: str = "1+") -> Iterator[None]:
+def failing(
+    pid: int, calls: str, error: str, when: str = "1+", *, path: Path | None = None
+) -> Iterator[None]:
     """Let calls fail while the block runs.
 
     Args:
@@ -23,8 +25,10 @@ def failing(pid: int, calls: str, error: str, when: str = "1+") -> Iterator[None
         calls: names, with commas between.
         error: such as `EIO`.
         when: which of them, as strace writes it: `3` the third alone, `1+` all. Counted for each thread.
+        path: only those on this file.
     """
-    with _traced(pid, "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}:when={when}"):
+    only = ("-P", str(path)) if path else ()
+    with _traced(pid, *only, "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}:when={when}"):
         yield
 
 

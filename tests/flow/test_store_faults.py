@@ -433,10 +433,11 @@ def test_a_data_folder_that_is_gone_while_the_site_runs_lets_nothing_be_done_and
     with contextlib.suppress(StrongroomError), prepared.opened(host) as site:
         guest_id = make_guest(site, olga, "stays")
         data.rename(away)
-        for ask in (
+        asked: tuple[Callable[[], object], ...] = (
             lambda: start_guest(site, olga, "stays", no_progress),
             lambda: list_guests(site, olga),
-        ):
+        )
+        for ask in asked:
             with pytest.raises(StrongroomError) as refused:
                 ask()
             assert refused.value.exit_code in {9, 10}

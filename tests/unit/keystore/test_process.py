@@ -22,7 +22,6 @@ from vault.errors import (
     HostUnprotected,
     KeyStoreDamaged,
     KeyStoreMissing,
-    NotFound,
     Sealed,
     UnsealFailed,
 )

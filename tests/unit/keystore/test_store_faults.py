@@ -1,4 +1,4 @@
-"""The key store's file flipped, cut and taken away: a clear refusal, never another key, and the right file works again."""
+"""The key store flipped, cut, taken away: a clear refusal, never another key, and the right file works again."""
 
 import contextlib
 import shutil
@@ -90,6 +90,14 @@ def keys_in(folder: Path) -> dict[str, bytes]:
         return found
 
 
+def outcome_of(folder: Path) -> tuple[dict[str, bytes], int | None]:
+    """What the store gives back, or the exit code of its refusal."""
+    try:
+        return keys_in(folder), None
+    except StrongroomError as error:
+        return {}, int(error.exit_code)
+
+
 def test_no_flipped_byte_of_any_page_gives_another_key(folder: Path) -> None:
     filled(folder)
     good = (folder / "keys.db").read_bytes()
@@ -104,13 +112,12 @@ def test_no_flipped_byte_of_any_page_gives_another_key(folder: Path) -> None:
             for place in range(at + start, at + start + length):
                 bad[place] ^= 0xFF
             (folder / "keys.db").write_bytes(bad)
-            try:
-                assert keys_in(folder) == right, "only a byte that nothing is in may pass"
-            except StrongroomError as error:
+            found, code = outcome_of(folder)
+            if code is None:
+                assert found == right, "only a byte that nothing is in may pass"
+            else:
+                assert code in {4, 6}, "4: a key whose row is not found under its id any more"
                 refused.add((page, start, length))
-                assert error.exit_code in {4, 6}, (
-                    error
-                )  # 4: a key whose row is not found under its id any more
             (folder / "keys.db").write_bytes(good)
     assert {page for page, _, length in refused if length == PAGE_BYTES} == set(range(pages))
     assert len(refused) >= 2 * pages, "single bytes are found as well"
