@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from audit.log.epoch_key import EpochKeys
+from audit.errors import LogUnavailable
 from audit.log.noted_head import NotedHead
 from audit.log.signing_key import LogKey
 from audit.log.sqlite_store import SqliteLogStore
@@ -44,10 +45,16 @@ def open_foundation(settings: Settings) -> Foundation:
 
     Raises:
         NotFound: there is no site.
+        LogUnavailable: there is a site, and its log is missing.
         LogHeld: another daemon has this site.
         LogDamaged: the stored log does not fit together, or is older than its noted head.
     """
     if not settings.log_db.is_file():
+        if settings.secrets_dir.exists() or settings.state_db.exists():
+            raise LogUnavailable(
+                f"The log {settings.log_db} is missing.",
+                "Put it back, or restore it from its backup; a new one must never take its place.",
+            )
         raise NotFound(f"There is no site in {settings.data_dir}.", "Make one with `strongroom init`.")
     bundle = shipped()
     key = LogKey.load(settings.secrets_dir / "log.key")

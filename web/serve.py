@@ -93,7 +93,10 @@ def serve(
         DaemonRunning, PortInUse: another process has what this one needs.
         OpeningFailed: the worker could not open the site.
     """
-    if not (settings.secrets_dir / "tls.crt").is_file():
+    certificate = settings.secrets_dir / "tls.crt"
+    if not certificate.is_file():
+        if settings.log_db.is_file():
+            raise HostFailure(f"The certificate {certificate} is missing.", "Restore it from its backup.")
         raise NotFound(
             f"There is no instance in {settings.data_dir}.",
             "Make one with `strongroom init`, or name it with --data.",

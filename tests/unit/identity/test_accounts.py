@@ -253,3 +253,22 @@ def test_two_administrators_who_disable_each_other_at_once_leave_one(bench: Benc
 def test_nobody_is_disabled_who_does_not_exist(bench: Bench) -> None:
     with pytest.raises(NotFound):
         bench.accounts.disable(permit_for(Action.ACCOUNT_DISABLE, account_ref("gone")), "gone")
+
+
+def test_a_clock_set_back_neither_opens_a_locked_account_nor_locks_it_for_longer_than_any_lock(
+    bench: Bench,
+) -> None:
+    account = bench.account()
+    bench.change(account.id, locked_until=utc_now() + timedelta(days=365))
+    with pytest.raises(BadCredentials):
+        bench.log_in()
+    stored = bench.accounts.by_id(account.id)
+    assert stored is not None
+    assert stored.locked_until is not None
+    left = stored.locked_until - utc_now()
+    assert timedelta(0) < left <= timedelta(seconds=bench.settings.lockout_s)
+    with pytest.raises(BadCredentials):
+        bench.log_in()
+    again = bench.accounts.by_id(account.id)
+    assert again is not None
+    assert again.locked_until == stored.locked_until, "tries do not lengthen it"

@@ -68,6 +68,22 @@ def test_a_session_that_was_unused_for_fifteen_minutes_has_ended(bench: Bench) -
         bench.sessions.resolve(new.token)
 
 
+def test_a_clock_set_back_lengthens_no_session_and_no_token(bench: Bench) -> None:
+    """Its end is a time of day: with the clock a day back it would live a day longer."""
+    new = opened(bench)
+    shift(bench, new.session.id, last_seen_at=utc_now() + timedelta(seconds=30))
+    bench.sessions.resolve(new.token)  # a time server's small step is no fault
+    shift(
+        bench,
+        new.session.id,
+        last_seen_at=utc_now() + timedelta(days=1),
+        expires_at=utc_now() + timedelta(days=1),
+    )
+    with pytest.raises(SessionExpired, match="clock was set back") as refused:
+        bench.sessions.resolve(new.token)
+    assert "Set the clock right" in refused.value.hint
+
+
 def test_use_is_noted_but_not_at_every_click(bench: Bench) -> None:
     new = opened(bench)
     recently = utc_now() - timedelta(seconds=5)

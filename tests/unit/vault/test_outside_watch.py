@@ -110,6 +110,14 @@ def test_an_end_that_the_guest_chose_is_a_record_and_no_finding(watched: Watched
         watched.watch.handle(DomainEvent("clinic-db", GUEST, EventKind.STOPPED, "shutdown"))
 
 
+def test_a_qemu_that_died_unasked_is_a_finding_that_says_so(watched: Watched) -> None:
+    watched.watch.handle(DomainEvent("clinic-db", GUEST, EventKind.STOPPED, "failed"))
+    assert watched.found() == [("outside.stopped", f"guest:{GUEST}")]
+    (finding,) = watched.site.findings.all_open()
+    assert "QEMU process ended unasked" in finding.sentence
+    assert finding.record is not None
+
+
 @pytest.mark.parametrize("way", ["plain", "slashes", "dots", "link"])
 def test_a_foreign_domain_on_a_guests_disk_is_found_however_it_writes_the_path(
     watched: Watched, tmp_path: Path, way: str
