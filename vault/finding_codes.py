@@ -110,6 +110,30 @@ FINDING_CODES: Mapping[str, FindingCode] = {
         "Restore it from its backup, then unseal it.",
         by_hand=False,
     ),
+    # --- Log, state and key store of different ages (decision record 17) -----------------------------------
+    "keystore.unusable": FindingCode(
+        Severity.CRITICAL,
+        "The key store is not there, or no sound one",
+        "Attach its device, or restore it from its backup, then unseal it.",
+        by_hand=False,
+    ),
+    "keystore.older": FindingCode(
+        Severity.CRITICAL,
+        "The key store is older than the state",
+        "Put the newest copy of the key store in its place; without it, what the missing keys closed is lost.",
+        by_hand=False,
+    ),
+    "state.older": FindingCode(
+        Severity.CRITICAL,
+        "The state is older than the key store",
+        "Put the newest copy of state.db in its place; the guest's disk is still there.",
+        by_hand=False,
+    ),
+    "log.head_missing": FindingCode(
+        Severity.HIGH,
+        "The log's noted head was missing at the start",
+        "Compare the log with a checkpoint that is kept elsewhere: strongroom verify --trust.",
+    ),
     "key.decryption_failed": FindingCode(
         Severity.CRITICAL,
         "A wrapped key did not open",

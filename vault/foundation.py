@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from audit.log.epoch_key import EpochKeys
 from audit.errors import LogUnavailable
+from audit.log.epoch_key import EpochKeys
 from audit.log.noted_head import NotedHead
 from audit.log.signing_key import LogKey
 from audit.log.sqlite_store import SqliteLogStore

@@ -145,7 +145,6 @@ def _look_at_stores(site: Site, unusable: KeyStoreDamaged | None) -> None:
     else:
         site.findings.open(
             UNUSABLE,
-            severity="high",
             resource=str(KEY_STORE),
             sentence=f"The key store cannot be used: {unusable.message}",
             remedy=unusable.hint,
@@ -162,10 +161,8 @@ def _look_at_stores(site: Site, unusable: KeyStoreDamaged | None) -> None:
         )
         site.findings.open(
             "log.head_missing",
-            severity="high",
             resource=str(LOG),
             sentence="The log's noted head was missing at the start, so records at its end may have been cut off.",
-            remedy="Compare the log with a checkpoint that is kept elsewhere: strongroom verify --trust.",
             record=record.id,
         )
 

@@ -93,14 +93,7 @@ def serve(
         DaemonRunning, PortInUse: another process has what this one needs.
         OpeningFailed: the worker could not open the site.
     """
-    certificate = settings.secrets_dir / "tls.crt"
-    if not certificate.is_file():
-        if settings.log_db.is_file():
-            raise HostFailure(f"The certificate {certificate} is missing.", "Restore it from its backup.")
-        raise NotFound(
-            f"There is no instance in {settings.data_dir}.",
-            "Make one with `strongroom init`, or name it with --data.",
-        )
+    _require_certificate(settings)
     # Secrets are made with their own rights; what guests' users must reach would be closed to them by a tighter one.
     os.umask(0o022)
     lock = InstanceLock.take(settings)
@@ -117,6 +110,18 @@ def serve(
         _Server(settings, listeners, lock, opening, announce, log_file, opener).run()
     finally:
         lock.release()
+
+
+def _require_certificate(settings: Settings) -> None:
+    """Tell a site that was never made from one that lost a file."""
+    missing = [path for name in ("tls.crt", "tls.key") if not (path := settings.secrets_dir / name).is_file()]
+    if missing and settings.log_db.is_file():
+        raise HostFailure(f"The daemon's {missing[0]} is missing.", "Restore it from its backup.")
+    if missing:
+        raise NotFound(
+            f"There is no instance in {settings.data_dir}.",
+            "Make one with `strongroom init`, or name it with --data.",
+        )
 
 
 class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types

@@ -2,7 +2,7 @@
 
 A whole log replaced by an older copy of itself between two runs is sound in itself; only what was kept apart
 shows it. Invariant: the noted head is never ahead of what is durable, because it is written after the checkpoint
-was stored. It lags behind by what was written since, at most about a second (decision record 13).
+was stored. It lags behind by what was written since, at most about a second (decision record 17).
 """
 
 import os

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -201,6 +202,24 @@ def test_a_guest_whose_qemu_is_killed_is_shown_stopped_told_of_and_starts_again(
         stop_guest(site, olga, name, force=True, timeout_s=0, progress=no_progress)
         delete_guest(site, olga, name)
         site.findings.close("outside.stopped", resource)
+        require_log_holds(site)
+
+
+def test_a_guest_whose_per_domain_folder_is_gone_can_be_stopped_and_started(prepared: PreparedSite) -> None:
+    olga = prepared.caller(OPERATOR)
+    name = f"homeless-{secrets.token_hex(3)}"
+    with opened(prepared) as site:
+        unseal(site, prepared.caller(ADMINISTRATOR), bytearray(PASSPHRASE))
+        guest_id = make_guest(site, olga, name)
+        start_guest(site, olga, name, no_progress)
+        (folder,) = Path("/var/lib/libvirt/qemu").glob(f"domain-*-{name}*")
+        shutil.rmtree(folder)
+        assert show_guest(site, olga, name)["state"] == "running"
+        stop_guest(site, olga, name, force=True, timeout_s=0, progress=no_progress)
+        start_guest(site, olga, name, no_progress)
+        assert site.host.is_running(guest_id)
+        stop_guest(site, olga, name, force=True, timeout_s=0, progress=no_progress)
+        delete_guest(site, olga, name)
         require_log_holds(site)
 
 

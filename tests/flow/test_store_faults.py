@@ -3,7 +3,9 @@
 import contextlib
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,8 @@ from vault.operations.guest_delete import delete_guest
 from vault.operations.guest_list import list_guests, show_guest
 from vault.operations.guest_run import start_guest, stop_guest
 from vault.operations.keystore import status, unseal
+from web.app import create_app
+from web.serve import serve
 
 pytestmark = pytest.mark.real
 
@@ -456,12 +460,11 @@ def test_a_folder_of_memory_that_is_gone_refuses_a_creation_and_a_start_makes_it
 ) -> None:
     with prepared.opened(host) as site:
         shutil.rmtree(prepared.settings.memory_dir)
-        with contextlib.suppress(StrongroomError):
+        with pytest.raises(HostFailure, match="or its folder does not exist") as refused:
             make_guest(site, olga, "no-memory")
-        assert list((prepared.settings.data_dir / "disks").rglob("*.part")) == []
+        assert refused.value.exit_code == 10
+        assert list((prepared.settings.data_dir / "disks").iterdir()) == []
     with prepared.opened(host) as site:
-        if any(guest["name"] == "no-memory" for guest in list_guests(site, olga)["items"]):
-            delete_guest(site, olga, "no-memory")
         make_guest(site, olga, "with-memory")
         delete_guest(site, olga, "with-memory")
         require_log_holds(site)
@@ -482,3 +485,43 @@ def test_an_image_that_is_gone_or_changed_refuses_a_creation_and_leaves_nothing(
     with prepared.opened(host) as site:
         make_guest(site, olga, "with-image")
         delete_guest(site, olga, "with-image")
+
+
+@pytest.mark.parametrize("name", ["tls.crt", "tls.key"])
+def test_a_daemon_without_its_certificate_does_not_say_that_there_is_no_site(
+    prepared: PreparedSite, name: str
+) -> None:
+    path = prepared.settings.secrets_dir / name
+    with kept(path):
+        path.unlink()
+        with pytest.raises(HostFailure, match=f"{name} is missing") as refused:
+            serve(prepared.settings, lambda _site: None)
+        assert refused.value.exit_code == 10
+        assert "init" not in refused.value.hint
+
+
+def test_a_daemon_without_its_session_key_says_which_file_is_missing(
+    prepared: PreparedSite, host: FakeGuestHost
+) -> None:
+    path = prepared.settings.secrets_dir / "session.key"
+    with kept(path), prepared.opened(host, unsealed=False) as site:
+        path.unlink()
+        with pytest.raises(
+            FileNotFoundError, match=r"session\.key"
+        ):  # told by `serve` as host.failure, exit 10
+            create_app(site, threading.Event())
+
+
+def test_a_cache_that_is_gone_is_made_again(
+    prepared: PreparedSite, host: FakeGuestHost, olga: Caller, tmp_path: Path
+) -> None:
+    settings = replace(prepared.settings, cache_dir=tmp_path / "cache")
+    with prepared.opened(host, settings=settings) as site:
+        make_guest(site, olga, "before")
+        shutil.rmtree(tmp_path / "cache")
+        make_guest(site, olga, "after")
+        start_guest(site, olga, "after", no_progress)
+        stop_guest(site, olga, "after", timeout_s=1, progress=no_progress)
+        for name in ("before", "after"):
+            delete_guest(site, olga, name)
+        require_log_holds(site)

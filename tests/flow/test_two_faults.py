@@ -160,7 +160,9 @@ def test_a_state_and_a_key_store_that_are_both_away_keep_the_site_closed_and_its
     with pytest.raises(StrongroomError, match=r"state\.db is missing") as refused, prepared.opened(host):
         pass
     assert refused.value.exit_code == 10
-    assert last_record(prepared).leaf_hash == before.leaf_hash
+    with LogQuery(prepared.settings.log_db) as log:
+        assert log.by_seq(before.seq).leaf_hash == before.leaf_hash
+        assert {record.action for record in log.records(before.seq + 1)} <= {"log.epoch"}
     state.with_name("state.away").rename(state)
     store.with_name("store.away").rename(store)
     with contextlib.ExitStack() as stack:

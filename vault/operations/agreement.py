@@ -1,4 +1,4 @@
-"""Whether the key store is the one that the state speaks of: neither older, nor another site's (decision record 13).
+"""Whether the key store is the one that the state speaks of: neither older, nor another site's (decision record 17).
 
 Compared by content, key by key, so that the answer names what is missing, and no counter has to be kept in step in
 two files. What is just being made or deleted is in neither list for certain; it is left out.
@@ -77,29 +77,25 @@ def compare(site: Site) -> Disagreement:
 
 def tell(site: Site, found: Disagreement) -> None:
     """Open a finding for each disagreement, and close those that are no more."""
-    wanted: dict[tuple[str, str], tuple[str, str]] = {}
+    wanted: dict[tuple[str, str], str] = {}
     for ref in found.missing:
-        sentence = (
+        wanted[OLDER_KEY_STORE, str(ref)] = (
             "The key store has no living key for it: the key store is older than the state, or damaged."
         )
-        remedy = "Put the newest copy of the key store in its place; without it what the key closed is lost."
-        wanted[OLDER_KEY_STORE, str(ref)] = (sentence, remedy)
     for ref in found.revived:
-        sentence = "A destroyed key of a deleted guest is alive again: the key store was rolled back."
-        remedy = "Put the newest copy of the key store in its place, and destroy the old one."
-        wanted[OLDER_KEY_STORE, str(ref)] = (sentence, remedy)
+        wanted[OLDER_KEY_STORE, str(ref)] = (
+            "A destroyed key of a deleted guest is alive again: the key store was rolled back."
+        )
     for ref in found.unknown:
-        sentence = (
+        wanted[OLDER_STATE, str(ref)] = (
             "The key store holds a key of a guest that the state does not know: the state was rolled back."
         )
-        remedy = "Put the newest copy of state.db in its place; the guest's disk is still there."
-        wanted[OLDER_STATE, str(ref)] = (sentence, remedy)
     for finding in site.findings.all_open():
         key = (finding.code, finding.resource)
         if finding.code in {OLDER_KEY_STORE, OLDER_STATE} and key not in wanted:
             site.findings.close(*key)
-    for (code, resource), (sentence, remedy) in wanted.items():
-        site.findings.open(code, severity="high", resource=resource, sentence=sentence, remedy=remedy)
+    for (code, resource), sentence in wanted.items():
+        site.findings.open(code, resource=resource, sentence=sentence)
 
 
 def _compare(site: Site) -> Disagreement:
