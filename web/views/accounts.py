@@ -8,7 +8,7 @@ from flask import flash, make_response, redirect, render_template, request, url_
 from werkzeug.wrappers import Response
 
 from policies.vocabulary import Action, Role
-from vault.errors import BadInput, Conflict
+from vault.errors import BadInput, Conflict, NotFound
 from vault.identity.accounts import account_ref
 from vault.model import new_id
 from vault.operations import accounts
@@ -80,11 +80,12 @@ def create() -> Response:
 @routes.get("/<name>/disable")
 def ask_disable(name: str) -> str:
     """Ask whether an account is really to be disabled."""
-    items = accounts.list_accounts(site(), caller())["items"]
+    # Through the gate: who has an account here is for those who may list them.
+    items: list[dict[str, Any]] = accounts.list_accounts(site(), caller())["items"]
     account = next((item for item in items if item["name"] == name), None)
-    return render_template(
-        "account_disable.html", account=account or site().accounts.named(name), own_id=caller().principal.id
-    )
+    if account is None:
+        raise NotFound(f"There is no account {name!r}.", "Look at the list of accounts.")
+    return render_template("account_disable.html", account=account, own_id=caller().principal.id)
 
 
 @routes.post("/<name>/disable")

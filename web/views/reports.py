@@ -51,7 +51,7 @@ def create() -> Response:
 def download(report_id: str, file_name: str) -> Response:
     """Give out one file of a report."""
     path = reports.report_file(site(), caller(), report_id, file_name)
-    return send_file(path, as_attachment=True, download_name=_download_name(report_id, file_name))
+    return send_file(path, as_attachment=True, download_name=file_name)
 
 
 def _page(typed: dict[str, str], problem: BadInput | None) -> str:
@@ -78,8 +78,3 @@ def _page(typed: dict[str, str], problem: BadInput | None) -> str:
 def _last_day(until: str) -> str:
     """The last day of a period whose end is excluded."""
     return (datetime.fromisoformat(until) - timedelta(microseconds=1)).strftime("%Y-%m-%d")
-
-
-def _download_name(report_id: str, file_name: str) -> str:
-    """A name that tells reports apart in a folder of downloads."""
-    return f"{report_id[:8]}-{file_name}"

@@ -64,6 +64,10 @@ def test_disabling_asks_first_and_the_last_administrator_stays(site: Site, anybo
     assert refused.status_code == 409
     assert "This is the last active administrator." in refused.text
     see(browser, "/accounts/nobody/disable", 404)
+    # Who has an account here is for those who may list them.
+    operator = enter(anybody, "kim-custodian")
+    see(operator, "/accounts/ada-admin/disable", 403)
+    see(operator, "/accounts/nobody/disable", 403)
 
 
 def test_who_may_only_look_finds_no_button_and_a_form_sent_all_the_same_is_denied(
