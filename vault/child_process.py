@@ -7,9 +7,11 @@ output. It gets file names, never secrets.
 
 import json
 import logging
+import os
+import selectors
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, cast
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 _MAX_ANSWER_BYTES = 64 * 2**20
 _INTEGRITY_EXIT = 7
 _NICE = 10
+#: A child that says nothing for so long is waited on, and whoever listens to its progress is asked again.
+_ASK_AGAIN_S = 0.5
 
 
 def run_child(module: str, arguments: list[str], progress: Progress) -> tuple[int, Mapping[str, Any]]:
@@ -43,12 +47,20 @@ def run_child(module: str, arguments: list[str], progress: Progress) -> tuple[in
         cwd=Path(vault.__file__).resolve().parent.parent,
     )
     said: list[str] = []
+    last = 0, ""
     with process, ThreadPoolExecutor(1, thread_name_prefix="child-answer") as reader:
         try:
             # The answer is read beside what is said meanwhile: either may be more than a pipe holds.
             answer = reader.submit(_read_answer, cast("IO[bytes]", process.stdout), process)
-            for line in cast("IO[bytes]", process.stderr):
-                said = [*said[-5:], _follow(line.decode(errors="replace"), progress)]
+            for line in _lines(cast("IO[bytes]", process.stderr)):
+                step = None if line is None else _told(line)
+                if line is not None and step is None:
+                    said = [*said[-5:], line.strip()]
+                    continue
+                # Where there is nothing new whoever listens is asked all the same: a cancelled job is to end soon.
+                last = step or last
+                if last[1]:
+                    progress(*last)
             untrusted = answer.result()
             exit_code = process.wait()
         except BaseException:
@@ -80,12 +92,29 @@ def _read_answer(stream: IO[bytes], process: subprocess.Popen[bytes]) -> bytes:
     return answer
 
 
-def _follow(line: str, progress: Progress) -> str:
-    """Pass progress on; return what was said otherwise."""
+def _lines(stream: IO[bytes]) -> Iterator[str | None]:
+    """What a child says, line by line; None whenever it said nothing for a moment."""
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            if not selector.select(_ASK_AGAIN_S):
+                yield None
+                continue
+            chunk = os.read(stream.fileno(), 65536)
+            *whole, rest = (rest + chunk).split(b"\n")
+            if not chunk and rest:
+                whole = [rest]
+            for line in whole:
+                yield line.decode(errors="replace")
+            if not chunk:
+                return
+
+
+def _told(line: str) -> tuple[int, str] | None:
+    """The progress that a line tells; None where it says something else."""
     try:
         told = json.loads(line)
-        percent, sentence = int(float(told["fraction"]) * 100), str(told["sentence"])
+        return int(float(told["fraction"]) * 100), str(told["sentence"])
     except (ValueError, KeyError, TypeError, OverflowError):
-        return line.strip()
-    progress(percent, sentence)
-    return ""
+        return None

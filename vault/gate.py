@@ -39,6 +39,7 @@ T = TypeVar("T")
 #: Automatic refresh of one view by one session is recorded once in this time (DESIGN section 1).
 COALESCE_READS_S = 300.0
 _UNEXPECTED = "unexpected"
+_READ_THE_LOG = frozenset({Action.LOG_VERIFY, Action.LOG_EXPORT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,11 @@ class Access:
     def lock_key(self) -> str:
         """Name of the lock this access holds.
 
-        What acts on the site as a whole (a log-in, an image build) excludes only the same act by the same
-        principal: a log-in need not wait for somebody's build.
+        What acts on the site as a whole (a log-in, an image build), or reads the whole log for minutes, excludes
+        only the same act by the same principal: a log-in need not wait for somebody's build, nor a checkpoint
+        for somebody's verification.
         """
-        if self.resource.type is EntityType.SITE:
+        if self.resource.type is EntityType.SITE or self.action in _READ_THE_LOG:
             return f"{self.action}/{self.caller.principal}"
         return str(self.resource)
 

@@ -345,11 +345,11 @@ class Aftermath:
 class Nursery:
     """A process that has loaded everything, and forks a daemon for each case: one that is killed is soon replaced."""
 
-    def __init__(self, prepared: PreparedSite) -> None:
+    def __init__(self, prepared: PreparedSite, module: str = "tests.crash.test_operations_kills") -> None:
         self._log = prepared.settings.log_db
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "tests.crash.test_operations_kills"),
+                *(sys.executable, "-m", module),
                 *(str(prepared.settings.data_dir), json.dumps(prepared.people)),
             ],
             cwd=ROOT,
@@ -373,12 +373,16 @@ class Nursery:
         self._process.communicate(timeout=30)
 
 
-def raise_daemons(data_dir: Path, people: dict[str, str]) -> None:
+def raise_daemons(
+    data_dir: Path,
+    people: dict[str, str],
+    live: Callable[[str, Path, dict[str, str]], None] = live_and_die,
+) -> None:
     """Be the nursery: no thread runs in it, so that forking is safe."""
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            live_and_die(line.rstrip("\n"), data_dir, people)
+            live(line.rstrip("\n"), data_dir, people)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         os.write(1, f"{os.waitstatus_to_exitcode(status)}\n".encode())

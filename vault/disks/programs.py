@@ -7,6 +7,7 @@ when the program or this process is killed nothing of it is left anywhere.
 import logging
 import os
 import re
+import selectors
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from vault.waits import waiting_for_others
 _LOG = logging.getLogger(__name__)
 #: For everything but copying an image.
 QUICK_TIMEOUT_S = 60.0
+_ASK_AGAIN_S = 0.5
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 _PROGRESS = re.compile(rb"\((\d+)\.(\d)\d/100%\)")
 _NO_SPACE = "No space left on device"
@@ -126,13 +128,22 @@ def _follow(child: subprocess.Popen[bytes], progress: Progress) -> None:
     if stream is None:  # opened as a pipe above
         return
     last = -1
-    while chunk := os.read(stream.fileno(), 4096):
-        found = _PROGRESS.findall(chunk)
-        if found:
-            done = int(found[-1][0]) * 10 + int(found[-1][1])
-            if done != last:
-                progress(done)
-                last = done
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            if not selector.select(_ASK_AGAIN_S):
+                # Nothing new. Whoever listens is asked all the same, so that a cancelled copy ends soon.
+                progress(max(last, 0))
+                continue
+            chunk = os.read(stream.fileno(), 4096)
+            if not chunk:
+                return
+            found = _PROGRESS.findall(chunk)
+            if found:
+                done = int(found[-1][0]) * 10 + int(found[-1][1])
+                if done != last:
+                    progress(done)
+                    last = done
 
 
 @contextmanager

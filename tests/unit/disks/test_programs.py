@@ -1,5 +1,7 @@
+import itertools
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,7 +69,18 @@ def test_progress_is_told_in_per_mille_and_only_when_it_changes() -> None:
     )
     seen: list[int] = []
     run_with_progress([sys.executable, "-c", program], "copy", seen.append)
-    assert seen == [0, 123, 999, 1000]
+    # While nothing new is said the last is told again, so that whoever listens can stop it.
+    assert [done for done, _ in itertools.groupby(seen)] == [0, 123, 999, 1000]
+
+
+def test_a_copy_that_says_nothing_is_stopped_by_whoever_listens() -> None:
+    def stop(_done: int) -> None:
+        raise Conflict("enough")
+
+    begun_at = time.monotonic()
+    with pytest.raises(Conflict):
+        run_with_progress(["sleep", "60"], "copy", stop)
+    assert time.monotonic() - begun_at < 50  # the program would take a minute
 
 
 def test_commas_in_a_name_do_not_become_options() -> None:

@@ -9,6 +9,7 @@ import pytest
 from policies.errors import StrongroomError
 from vault.disks.images.tools import run_tool
 from vault.errors import HostFailure
+from vault.jobs import Cancelled
 
 ROOT = Path(__file__).parents[3]
 
@@ -87,6 +88,14 @@ def test_a_failure_becomes_one_sentence(line: str, sentence: str) -> None:
 def test_a_program_that_says_nothing_for_too_long_is_stopped() -> None:
     with pytest.raises(HostFailure, match="said nothing"):
         run_tool(["sleep", "60"], "wait", silence_limit_s=0.3)
+
+
+def test_a_program_that_says_nothing_is_stopped_by_whoever_waits() -> None:
+    def stop() -> None:
+        raise Cancelled("The job was cancelled.")
+
+    with pytest.raises(Cancelled):
+        run_tool(["sleep", "60"], "wait", on_silence=stop)
 
 
 @pytest.mark.parametrize("contained", [False, True], ids=["plain", "contained"])

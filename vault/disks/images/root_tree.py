@@ -133,13 +133,17 @@ def _install(recipe: Recipe, work: Path, progress: FractionProgress) -> None:
             "Install them: apt-get install debian-archive-keyring",
         )
     steps = 0
+    doing = "Asking the distribution's archive."
+
+    def tell() -> None:
+        progress(min(0.99, steps / _EXPECTED_STEPS), doing)
 
     def follow(line: str) -> None:
-        nonlocal steps
+        nonlocal steps, doing
         if line.startswith(_STEPS):
             steps += 1
             doing = "Fetching packages." if line.startswith("Get:") else "Installing packages."
-            progress(min(0.99, steps / _EXPECTED_STEPS), doing)
+            tell()
 
     # Hooks are shell commands; mmdebstrap gives them the root as their first argument.
     here = shlex.quote(str(work))
@@ -162,6 +166,7 @@ def _install(recipe: Recipe, work: Path, progress: FractionProgress) -> None:
         ],
         "install the system's packages",
         on_line=follow,
+        on_silence=tell,
         silence_limit_s=_SILENCE_LIMIT_S,
         contained=True,
         scratch=work,

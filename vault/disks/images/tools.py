@@ -9,6 +9,7 @@ import logging
 import os
 import selectors
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -41,8 +42,16 @@ _KEPT_LINES = 40
 LineReader = Callable[[str], None]
 
 
+#: How long a program may say nothing before whoever waits for it is asked whether to go on.
+_ASK_AGAIN_S = 0.5
+
+
 def ignore_line(_line: str) -> None:
     """For callers that need only the end."""
+
+
+def wait_on() -> None:
+    """For callers that wait whatever happens."""
 
 
 def run_tool(
@@ -50,6 +59,7 @@ def run_tool(
     doing: str,
     *,
     on_line: LineReader = ignore_line,
+    on_silence: Callable[[], None] = wait_on,
     stdin_text: str | None = None,
     silence_limit_s: float = LOCAL_TIMEOUT_S,
     contained: bool = False,
@@ -61,6 +71,7 @@ def run_tool(
         arguments: program and arguments; nothing secret.
         doing: what it is for, to complete "could not …".
         on_line: told each line of its standard error and output.
+        on_silence: called while it says nothing. What it raises stops the program and is passed on.
         stdin_text: a short text for its standard input (below 4,096 bytes, what a pipe takes without a reader).
         silence_limit_s: it is stopped when it says nothing for so long.
         contained: run it in mount and process namespaces of its own.
@@ -102,7 +113,7 @@ def run_tool(
             if child.stdin is not None and stdin_text is not None:
                 child.stdin.write(stdin_text.encode())
                 child.stdin.close()
-            in_time = _follow(child, keep, silence_limit_s)
+            in_time = _follow(child, keep, on_silence, silence_limit_s)
         except BaseException:
             child.kill()
             raise
@@ -118,7 +129,9 @@ def run_tool(
     return "\n".join(said)
 
 
-def _follow(child: subprocess.Popen[bytes], keep: LineReader, silence_limit_s: float) -> bool:
+def _follow(
+    child: subprocess.Popen[bytes], keep: LineReader, on_silence: Callable[[], None], silence_limit_s: float
+) -> bool:
     """Read what the child says until it ends; False when it was silent for too long."""
     stream = child.stdout
     if stream is None:  # opened as a pipe above
@@ -126,9 +139,14 @@ def _follow(child: subprocess.Popen[bytes], keep: LineReader, silence_limit_s: f
     rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
+        until = time.monotonic() + silence_limit_s
         while True:
-            if not selector.select(silence_limit_s):
-                return False
+            if not selector.select(min(_ASK_AGAIN_S, silence_limit_s)):
+                on_silence()
+                if time.monotonic() >= until:
+                    return False
+                continue
+            until = time.monotonic() + silence_limit_s
             chunk = os.read(stream.fileno(), 65536)
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
