@@ -62,7 +62,10 @@ class EntityBuilder:
                 known[ref] = entity
         for entity in list(known.values()):
             for parent in entity.parents:
-                known.setdefault(parent, Entity(parent))
+                # The account that a session or a job lies in is named and not described: an account has
+                # attributes, and one without them is an error, which denies.
+                if parent.type is EntityType.ROLE:
+                    known.setdefault(parent, Entity(parent))
         return tuple(known[ref] for ref in sorted(known, key=str))
 
     def _read(self, ref: EntityRef) -> Entity | None:

@@ -102,6 +102,7 @@ def verify_log(site: Site, caller: Caller, progress: Progress) -> dict[str, Any]
     """
 
     def act(permit: Permit) -> dict[str, Any]:
+        progress(1, "Signing the log's head.")
         site.log.checkpoint()
         exit_code, report = run_child(
             "audit.verify", [str(site.settings.log_db), "--store", "--json"], progress
