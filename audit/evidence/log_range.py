@@ -85,6 +85,32 @@ class LogProof:
     outside_period: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A recorded decision that does not come out again: which record, what was found, and a sentence on it."""
+
+    seq: int
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayProof:
+    """What making the recorded decisions again found.
+
+    Attributes:
+        decisions: how many were made again.
+        different: how many of them do not come out as recorded, or cannot be made again.
+        differences: the first of those.
+        bundles: policy bundles that decided.
+    """
+
+    decisions: int
+    different: int = 0
+    differences: tuple[Difference, ...] = ()
+    bundles: int = 0
+
+
 class LogReader(Protocol):
     """Read-only access to the records that a checkpoint covers."""
 
@@ -101,6 +127,9 @@ class LogReader(Protocol):
 
     def bounds(self, period: Period) -> tuple[int, int]:
         """First record of the period and the one after its last; equal when there is none."""
+
+    def replay(self, first: int, end: int) -> ReplayProof:
+        """Make the decisions of records `first` (included) to `end` (excluded) again."""
 
 
 class LogRange:
@@ -137,6 +166,10 @@ class LogRange:
     def events(self) -> Iterator[Event]:
         """Stream the period's records."""
         return self._reader.events(self.first, self.end)
+
+    def replay(self) -> ReplayProof:
+        """Make the period's decisions again, from what was recorded."""
+        return self._reader.replay(self.first, self.end)
 
     def all_events(self) -> Iterator[Event]:
         """Stream every covered record, for checks that join across the period's borders."""

@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from re import Match
 
-from audit.errors import LogDamaged, NoteInvalid
+from audit.errors import LogDamaged, NoteInvalid, VerificationFailed
 from audit.evidence.facts import LogFacts
 from audit.evidence.instant import Period
-from audit.evidence.log_range import Event, LogProof
+from audit.evidence.log_range import Difference, Event, LogProof, ReplayProof
 from audit.log.checkpoint import Checkpoint
 from audit.log.note import VerifierKey
 from audit.log.query import LogQuery
 from audit.log.record import Record
+from audit.replay.decisions import replay
+from audit.replay.recorded import Span
+from audit.replay.source import StoredDecisions
 from audit.verify.chain import Chain
 from audit.verify.report import BadRecord
 
@@ -76,6 +79,28 @@ class StoredLog:
         """
         for record in self._query.records(first, end):
             yield as_event(record)
+
+    def replay(self, first: int, end: int) -> ReplayProof:
+        """Make the decisions of some records again, from the recorded policies and inputs.
+
+        Raises:
+            LogUnavailable: it cannot be read any more.
+            LogDamaged: a record is missing.
+        """
+        try:
+            told = replay(StoredDecisions(self._query, first, end), Span()).details
+        except VerificationFailed as failure:
+            told = failure.report
+        differences = told["differences"]
+        return ReplayProof(
+            decisions=int(str(told["decisions"])),
+            different=int(str(told["different"])),
+            bundles=int(str(told["bundles"])),
+            differences=tuple(
+                Difference(each["seq"], each["code"], each["detail"])
+                for each in (differences if isinstance(differences, list) else [])
+            ),
+        )
 
     def close(self) -> None:
         """Close the database."""

@@ -77,7 +77,7 @@ def replay(source: Recorded, span: Span, progress: Progress | None = None) -> Re
     size = source.size()
     for lines in _blocks(source.records()):
         inside: list[tuple[int, Match[bytes]]] = []
-        for seq, line in enumerate(lines, tally.records):
+        for seq, line in enumerate(lines, source.first + tally.records):
             try:
                 found = take_apart(line)
             except RecordInvalid as error:

@@ -11,6 +11,10 @@ from audit.log.drafting import format_time
 class Recorded(Protocol):
     """A log's records, and what they were decided on."""
 
+    @property
+    def first(self) -> int:
+        """Number of the first record."""
+
     def records(self) -> Iterator[bytes]:
         """The records' bytes in order."""
 

@@ -29,7 +29,7 @@ def replay_store(path: Path, span: Span, progress: Progress | None = None) -> Re
         LogDamaged: it is not a log's database.
     """
     with LogQuery(path) as log:
-        return replay(_Stored(log), span, progress)
+        return replay(StoredDecisions(log), span, progress)
 
 
 def replay_export(path: Path, span: Span, progress: Progress | None = None) -> Report:
@@ -53,25 +53,41 @@ def replay_export(path: Path, span: Span, progress: Progress | None = None) -> R
         ) from error
 
 
-class _Stored:
-    def __init__(self, log: LogQuery) -> None:
+class StoredDecisions:
+    """The records of a log's database, or some of them; a `Recorded`.
+
+    Args:
+        log: the database, open.
+        first: number of the first record.
+        end: number after the last; None for all there are.
+    """
+
+    def __init__(self, log: LogQuery, first: int = 0, end: int | None = None) -> None:
         self._log = log
+        self.first = first
+        self._end = end
 
     def records(self) -> Iterator[bytes]:
-        return self._log.raw()
+        """The records' bytes in order."""
+        return self._log.raw(self.first, self._end)
 
     def size(self) -> int:
-        return self._log.size()
+        """How many there are."""
+        return (self._log.size() if self._end is None else self._end) - self.first
 
     def inputs(self, digests: Sequence[str]) -> Mapping[str, bytes]:
+        """The policy inputs stored under some digests."""
         return self._log.inputs_by_digest(digests)
 
     def bundle(self, digest: str) -> Mapping[str, bytes]:
+        """The files of a policy bundle."""
         return self._log.bundle(digest)
 
 
 class _Exported:
     """An export's records, and an index of where each policy input lies."""
+
+    first = 0
 
     def __init__(self, files: ExportFiles) -> None:
         self._files = files

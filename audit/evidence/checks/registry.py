@@ -20,6 +20,7 @@ from audit.evidence.checks import (
     logins,
     places,
     records,
+    replayed,
     seals,
     settings,
 )
@@ -42,6 +43,7 @@ ALL_CHECKS: tuple[Check, ...] = (
     *followed_up.CHECKS,
     *changes.CHECKS,
     *integrity.CHECKS,
+    *replayed.CHECKS,
 )
 
 

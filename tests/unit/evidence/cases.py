@@ -20,6 +20,7 @@ from tests.unit.evidence.examples import (
     CLINIC,
     NOW,
     OLGA,
+    UNFAITHFUL,
     Story,
     account,
     busy_month,
@@ -430,6 +431,11 @@ CASES: dict[str, Case] = {
         _pci(),
         _pci(_with(guests=(guest("appeared-by-itself", "x", "chd"),))),
         lambda: snapshot(Framework.PCI, _with(guests=(), accounts=())),
+    ),
+    "decision.replayed": Case(
+        _pci(),
+        _told(lambda story: story.add("access", "guest.list", changes={"bundle": UNFAITHFUL})),
+        _silence,
     ),
     "disk.header_unchanged": Case(_hipaa(), _disk(known_header_sha256="00" * 32), _no_guests(_hipaa)),
 }

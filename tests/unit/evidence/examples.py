@@ -27,7 +27,7 @@ from audit.evidence.facts import (
 )
 from audit.evidence.framework import Framework
 from audit.evidence.instant import Period, format_instant
-from audit.evidence.log_range import Event, LogProof, LogRange
+from audit.evidence.log_range import Difference, Event, LogProof, LogRange, ReplayProof
 
 #: Fields of an event to replace, where a value is no text.
 Changes = Mapping[str, object]
@@ -38,6 +38,8 @@ MARCH = Period.between("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z")
 OLGA, CARL, ANNA = "11111111-aaaa", "22222222-bbbb", "33333333-cccc"
 CLINIC, CARDS = "clinic-guest-id", "cards-guest-id"
 DATA = "/var/lib/strongroom/main"
+#: Digest of a policy bundle whose decisions do not come out again.
+UNFAITHFUL = "0f" * 32
 
 
 def disk(guest_id: str, **changes: object) -> DiskFacts:
@@ -287,6 +289,16 @@ class ToldLog:
     def bounds(self, period: Period) -> tuple[int, int]:
         inside = [event.seq for event in self._events if period.covers(event.at)]
         return (inside[0], inside[-1] + 1) if inside else (0, 0)
+
+    def replay(self, first: int, end: int) -> ReplayProof:
+        # What is told has no policies to decide by: a decision of this bundle is one that comes out otherwise.
+        decided = [event for event in self._events[first:end] if event.decision is not None]
+        lies = tuple(
+            Difference(event.seq, "decision.differs", "It was recorded as allow, and is deny.")
+            for event in decided
+            if event.bundle == UNFAITHFUL
+        )
+        return ReplayProof(len(decided), len(lies), lies, bundles=1)
 
 
 def busy_month() -> Story:

@@ -98,6 +98,7 @@ class Taken:
     lines: list[bytes]
     stored: dict[str, bytes] = field(default_factory=dict)
     bundles: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    first: int = 0
 
     def records(self) -> Iterator[bytes]:
         return iter(self.lines)

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from audit.errors import NotAnExport, VerificationFailed, VerificationImpossible
+from audit.evidence.facts import LogFacts
+from audit.evidence.instant import Period
+from audit.evidence.stored_log import StoredLog
 from audit.log.export import export_log
 from audit.log.query import LogQuery
 from audit.replay import replay, replay_export, replay_store
@@ -230,3 +233,23 @@ def test_a_command_that_cannot_be_read_is_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
+
+
+def test_a_report_replays_its_own_period_and_names_the_record(tmp_path: Path) -> None:
+    denied = decided(request("auditor", who="anna"))
+    lying = DecidedLog.create(tmp_path, [decided(request()), forged(denied), decided(request())])
+    with LogQuery(lying.home.path) as log:
+        note = log.latest_checkpoint() or b""
+        facts = LogFacts(
+            path=str(lying.home.path), origin=log.origin, vkey=log.vkey, checkpoint=note.decode(), files=()
+        )
+    period = Period.between("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z")
+    stored = StoredLog(lying.home.path, facts, period)
+    first, end = stored.bounds(period)
+    found = stored.replay(first, end)
+    assert (found.decisions, found.different) == (3, 1)
+    assert [(each.seq, each.code) for each in found.differences] == [(2, "decision.differs")]
+    # The part behind the lie is as it should be, and its records keep their numbers.
+    assert stored.replay(4, end).different == 0
+    assert [each.seq for each in stored.replay(2, 3).differences] == [2]
+    stored.close()
