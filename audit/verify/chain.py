@@ -27,6 +27,16 @@ Examine = Callable[[int, Match[bytes]], None]
 AtMark = Callable[[TreeHead, bytes], None]
 
 
+def at_each(*told: AtMark) -> AtMark:
+    """Tell several of each mark; each looks only at the sizes it knows."""
+
+    def tell(head: TreeHead, last_record: bytes) -> None:
+        for each in told:
+            each(head, last_record)
+
+    return tell
+
+
 @dataclass(frozen=True, slots=True)
 class _Suspect:
     """The last record so far; its link does not fit, and its successor must tell whose fault that is."""

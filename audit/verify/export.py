@@ -11,13 +11,14 @@ from audit.log.bundle_files import bundle_digest
 from audit.log.merkle import TreeHead
 from audit.log.record import inputs_digest
 from audit.verify.authenticity import check_checkpoint, check_demands, check_key
-from audit.verify.chain import Chain
+from audit.verify.chain import Chain, at_each
 from audit.verify.epochs import EpochCheck
 from audit.verify.files import REQUIRED, Damaged, ExportFiles, open_files
 from audit.verify.lines import BadLine, Lines
 from audit.verify.manifest import NAME as MANIFEST
 from audit.verify.manifest import check_manifest
 from audit.verify.meaning import Meaning
+from audit.verify.noted import NotedTree, check_noted
 from audit.verify.report import BadRecord, Findings, FirstBad, Progress, Report
 from audit.verify.sorted_rows import SortedRows
 from audit.verify.trust import Trust
@@ -29,13 +30,19 @@ _MAX_SMALL_BYTES = 1 << 22
 
 
 def verify_export(
-    path: Path, trust: Trust | None = None, *, fields: bool = True, progress: Progress | None = None
+    path: Path,
+    trust: Trust | None = None,
+    *,
+    noted: bytes | None = None,
+    fields: bool = True,
+    progress: Progress | None = None,
 ) -> Report:
     """Verify an export.
 
     Args:
         path: the folder or tar.
         trust: what must be present. Without it the key in the export is used, and the report says so.
+        noted: a checkpoint that the verifier kept from earlier, which the log must extend.
         fields: also read each record's fields. Without, only bytes, links, root and signature are checked,
             several times faster.
         progress: told how many records are verified so far, of how many.
@@ -48,7 +55,7 @@ def verify_export(
     findings = Findings(KIND)
     try:
         with open_files(path) as files, ExitStack() as stack:
-            _Verification(files, trust or Trust(), findings, stack).run(progress, fields=fields)
+            _Verification(files, trust or Trust(), findings, stack).run(progress, noted, fields=fields)
     except (Damaged, tarfile.TarError):
         findings.fail("files", "export.truncated", "The tar ends before its files do.")
     except OSError as error:
@@ -66,7 +73,7 @@ class _Verification:
         self._stack = stack
         self._digests: dict[str, str] = {}
 
-    def run(self, progress: Progress | None, *, fields: bool) -> None:
+    def run(self, progress: Progress | None, noted: bytes | None, *, fields: bool) -> None:
         """Make all checks, in the order in which a person would believe them."""
         findings = self._findings
         # 1. Every file that an export has is here.
@@ -84,6 +91,9 @@ class _Verification:
         epochs = EpochCheck(findings, self._trust, key)
         self._follow(epochs)
         signed = check_checkpoint(findings, self._trust, key, self._small("checkpoint"), epochs.chain)
+        earlier = NotedTree(
+            None if noted is None else check_noted(findings, self._trust, key, noted, epochs.chain)
+        )
         # 4. Bundles and policy inputs by their recomputed digests.
         bundles = self._bundles()
         inputs = self._stack.enter_context(SortedRows(32))
@@ -97,11 +107,13 @@ class _Verification:
         chain = Chain(
             meaning.examine if meaning else None,
             signed.size if signed else None,
-            epochs.marks,
-            epochs.at_mark,
+            sorted({*epochs.marks, *earlier.marks}),
+            at_each(epochs.at_mark, earlier.at_mark),
         )
         whole = self._read_records(chain, signed, progress)
         findings.records = chain.size
+        if whole:
+            earlier.conclude(findings)
         epochs.conclude(chain.size, listed=meaning.epoch_records if meaning and whole else None)
         # 6. Across the records: ids, outcomes, inputs, bundles, clock.
         if meaning is not None:

@@ -6,14 +6,11 @@ What is signed is believed only from the key that the trust file names; the proo
 from pathlib import Path
 
 from audit.errors import (
-    EpochInvalid,
-    NoteInvalid,
     ProofInvalid,
     RecordInvalid,
     TrustInvalid,
     VerificationImpossible,
 )
-from audit.log.checkpoint import Checkpoint
 from audit.log.epochs import EpochChain
 from audit.log.merkle import TreeHead, leaf_hash
 from audit.log.note import VerifierKey
@@ -28,6 +25,7 @@ from audit.log.proofs import verify_consistency, verify_inclusion
 from audit.log.record import Record
 from audit.verify.authenticity import check_checkpoint, check_demands
 from audit.verify.epochs import EpochCheck
+from audit.verify.noted import check_noted
 from audit.verify.report import Findings, FirstBad, Report
 from audit.verify.trust import Trust
 
@@ -75,8 +73,6 @@ def verify_proof(
     trust = trust or Trust()
     if trust.log_vkey is None:
         raise TrustInvalid(_NO_KEY, "Give --trust with a file that states log_vkey.")
-    if untrusted.startswith(INCLUSION_HEADER):
-        return _Verification(PROOF, trust, trust.log_vkey, epochs).inclusion(untrusted)
     if untrusted.startswith(CONSISTENCY_HEADER):
         if noted is None:
             raise TrustInvalid(
@@ -84,7 +80,17 @@ def verify_proof(
                 "Give it with --noted.",
             )
         return _Verification(CONSISTENCY, trust, trust.log_vkey, epochs).growth(untrusted, noted)
-    return _Verification(CHECKPOINT, trust, trust.log_vkey, epochs).checkpoint(untrusted)
+    if untrusted.startswith(INCLUSION_HEADER):
+        report = _Verification(PROOF, trust, trust.log_vkey, epochs).inclusion(untrusted)
+    else:
+        report = _Verification(CHECKPOINT, trust, trust.log_vkey, epochs).checkpoint(untrusted)
+    if noted is not None:
+        # Said only of what holds by itself: a damaged file is a failure, and no misunderstanding.
+        raise TrustInvalid(
+            "This file does not tell how the log grew, so it cannot be compared with a checkpoint that you kept.",
+            "Have a proof made with `strongroom audit prove --consistent-with CHECKPOINT`.",
+        )
+    return report
 
 
 class _Verification:
@@ -209,29 +215,3 @@ class _Verification:
             return None
         findings.hold("record", "The record has the form of one, and the number that the proof is about.")
         return record
-
-
-def check_noted(
-    findings: Findings, trust: Trust, key: VerifierKey, untrusted_note: bytes, epochs: EpochChain | None
-) -> TreeHead | None:
-    """Check the signatures of a checkpoint that the verifier kept from earlier.
-
-    Args:
-        epochs: the log's key epochs, where they are known: the key of the checkpoint's epoch must have signed too.
-
-    Returns:
-        Its size and root; None when the log's keys did not sign it.
-    """
-    try:
-        noted = Checkpoint.verify(untrusted_note, [key])
-        if epochs is not None:
-            Checkpoint.verify(untrusted_note, [key, epochs.signer_of(noted.head.size)])
-    except (NoteInvalid, EpochInvalid) as error:
-        findings.fail("noted", "noted.invalid", f"The checkpoint that was kept is not valid. {error.message}")
-        return None
-    if noted.origin != (trust.origin or key.name):
-        findings.fail(
-            "noted", "noted.other_log", f"The checkpoint that was kept is of another log, {noted.origin}."
-        )
-        return None
-    return noted.head

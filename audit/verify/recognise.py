@@ -29,7 +29,7 @@ def verify_any(
     Args:
         path: an export or tiles, each a folder or a tar; a proof; a checkpoint; a report's PDF.
         trust: what must be present. A proof or a checkpoint cannot be verified without.
-        noted: a checkpoint that the verifier kept from earlier, for a proof that the log has only grown.
+        noted: a checkpoint that the verifier kept from earlier: what lies here must extend it.
         epochs: the `epochs.jsonl` of an export, for a proof or a checkpoint where the trust file names an epoch's key.
         fields: also read each record's fields.
         progress: told how many records are verified so far, of how many.
@@ -46,15 +46,17 @@ def verify_any(
     proof = read_proof(path) if path.is_file() and not is_report else None
     if proof is not None:
         return verify_proof(proof, trust, kept, changes)
-    if kept is not None or changes is not None:
-        raise TrustInvalid(
-            "Only a proof or a checkpoint is compared with what you kept; an export has all of it inside.",
-            "Have a proof made with `strongroom audit prove --consistent-with CHECKPOINT`.",
-        )
+    if changes is not None:
+        raise TrustInvalid("Only a proof or a checkpoint needs key epochs beside it.", "Leave out --epochs.")
     if is_report:
+        if kept is not None:
+            raise TrustInvalid(
+                "A report is not compared with a checkpoint that you kept.",
+                "Verify an export of the log with --noted.",
+            )
         return verify_report(path, trust)
     verify = verify_tiles if has_tiles(path) else verify_export
-    return verify(path, trust, fields=fields, progress=progress)
+    return verify(path, trust, noted=kept, fields=fields, progress=progress)
 
 
 def _read(path: Path, limit_bytes: int, what: str) -> bytes:

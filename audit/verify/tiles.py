@@ -11,9 +11,10 @@ from audit.log.merkle import TreeHead, leaf_hash
 from audit.log.proofs import TILE_WIDTH
 from audit.log.tile_layout import ENTRY_LENGTH_BYTES, MAX_ENTRY_BYTES, Tiling, entries_path
 from audit.verify.authenticity import check_checkpoint, check_demands, check_key
-from audit.verify.chain import Chain
+from audit.verify.chain import Chain, at_each
 from audit.verify.epochs import EpochCheck
 from audit.verify.files import Damaged, ExportFiles, open_tiles
+from audit.verify.noted import NotedTree, check_noted
 from audit.verify.report import BadRecord, Findings, FirstBad, Progress, Report
 from audit.verify.trust import Trust
 
@@ -25,13 +26,19 @@ _MAX_EPOCHS_BYTES = 1 << 28  # a change of keys each hour for a lifetime
 
 
 def verify_tiles(
-    path: Path, trust: Trust | None = None, *, fields: bool = True, progress: Progress | None = None
+    path: Path,
+    trust: Trust | None = None,
+    *,
+    noted: bytes | None = None,
+    fields: bool = True,
+    progress: Progress | None = None,
 ) -> Report:
     """Verify a tlog-tiles folder.
 
     Args:
         path: the folder, or a tar of it.
         trust: what must be present. Without it the key beside the tiles is used, and the report says so.
+        noted: a checkpoint that the verifier kept from earlier, which the log must extend.
         fields: also check that each entry has a record's form and number.
         progress: told how many records are verified so far, of how many.
 
@@ -43,7 +50,7 @@ def verify_tiles(
     findings = Findings(KIND)
     try:
         with open_tiles(path) as files:
-            _Verification(files, trust or Trust(), findings).run(progress, fields=fields)
+            _Verification(files, trust or Trust(), findings).run(progress, noted, fields=fields)
     except (Damaged, tarfile.TarError):
         findings.fail("files", "export.truncated", "The tar ends before its files do.")
     except OSError as error:
@@ -61,7 +68,7 @@ class _Verification:
         self._looked_at = {"checkpoint", "log.vkey", "epochs.jsonl"}
         self._bad_tile: str | None = None
 
-    def run(self, progress: Progress | None, *, fields: bool) -> None:
+    def run(self, progress: Progress | None, noted: bytes | None, *, fields: bool) -> None:
         """Make all checks."""
         findings = self._findings
         # 1. The key: the trusted one, whether or not one lies beside the tiles.
@@ -80,15 +87,24 @@ class _Verification:
         epochs.follow((self._read("epochs.jsonl", _MAX_EPOCHS_BYTES) or b"").splitlines())
         note = self._read("checkpoint", _MAX_SMALL_BYTES)
         signed = check_checkpoint(findings, self._trust, key, note, epochs.chain)
+        earlier = NotedTree(
+            None if noted is None else check_noted(findings, self._trust, key, noted, epochs.chain)
+        )
         # 3. Entries: links, numbers; tiles of hashes: each is what its entries hash to; root: it is the signed one.
         if signed is not None:
-            listed = self._check_tree(signed, epochs, progress, fields=fields)
+            listed = self._check_tree(signed, epochs, earlier, progress, fields=fields)
             epochs.conclude(findings.records, listed=listed)
         # 4. What the trust file demands is here.
         check_demands(findings, self._trust)
 
     def _check_tree(
-        self, signed: TreeHead, epochs: EpochCheck, progress: Progress | None, *, fields: bool
+        self,
+        signed: TreeHead,
+        epochs: EpochCheck,
+        earlier: NotedTree,
+        progress: Progress | None,
+        *,
+        fields: bool,
     ) -> int | None:
         """Check entries and tiles; returns how many records begin a key epoch, where all could be read."""
         findings = self._findings
@@ -98,7 +114,12 @@ class _Verification:
             nonlocal listed
             listed += found["action"] == EPOCH_ACTION.encode()
 
-        chain = Chain(examine if fields else None, signed.size, epochs.marks, epochs.at_mark)
+        chain = Chain(
+            examine if fields else None,
+            signed.size,
+            sorted({*epochs.marks, *earlier.marks}),
+            at_each(epochs.at_mark, earlier.at_mark),
+        )
         tiling = Tiling()
         try:
             for number in range(-(-signed.size // TILE_WIDTH)):
@@ -122,6 +143,7 @@ class _Verification:
             aside = f" Not part of it, and not looked at: {others} files." if others else ""
             findings.hold("tiles", f"Every tile holds the hashes of its records.{aside}")
         findings.hold("root", "They make the tree that was signed.")
+        earlier.conclude(findings)
         return listed if fields else None
 
     def _entries(self, number: int, width: int) -> list[bytes]:

@@ -28,7 +28,7 @@ def verify(
     ] = None,
     noted: Annotated[
         Path | None,
-        typer.Option(help="A checkpoint that you kept: the file must prove that the log only grew since."),
+        typer.Option(help="A checkpoint that you kept: the log must have only grown since."),
     ] = None,
     epochs: Annotated[
         Path | None,

@@ -164,8 +164,11 @@ def test_a_checkpoint_that_was_not_the_start_of_the_proof_is_refused() -> None:
 def test_nothing_is_believed_without_a_key() -> None:
     inclusion, growth, early, trust = made()
     for untrusted in (bytes(inclusion), bytes(growth), early):
-        with pytest.raises(TrustInvalid):
+        with pytest.raises(TrustInvalid, match="whose signature"):
             verify_proof(untrusted, Trust(origin=trust.origin), early)
+    for untrusted in (bytes(inclusion), early):
+        with pytest.raises(TrustInvalid, match="how the log grew"):
+            verify_proof(untrusted, trust, early)
     with pytest.raises(TrustInvalid, match="older checkpoint"):
         verify_proof(bytes(growth), trust)
 
