@@ -129,9 +129,9 @@ class EntityRef:
             ValueError: it is not written so.
         """
         prefix, _, entity_id = written.partition(":")
-        for entity_type, known in _RECORD_PREFIX.items():
-            if prefix == known and entity_id:
-                return cls(entity_type, entity_id)
+        entity_type = _ENTITY_TYPE.get(prefix)
+        if entity_type is not None and entity_id:
+            return cls(entity_type, entity_id)
         raise ValueError(f"{written!r} names no entity")
 
 
@@ -153,6 +153,7 @@ _RECORD_PREFIX: Mapping[EntityType, str] = {
     EntityType.FINDING: "finding",
     EntityType.SITE: "site",
 }
+_ENTITY_TYPE: Mapping[str, EntityType] = {prefix: kind for kind, prefix in _RECORD_PREFIX.items()}
 
 
 @dataclass(frozen=True, slots=True)
