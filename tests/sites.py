@@ -162,7 +162,12 @@ def whole_state(site: Site) -> dict[str, object]:
             found[table.__name__] = sorted(json.dumps(row, sort_keys=True) for row in rows)
     data = site.settings.data_dir
     for folder in ("disks", "images", "reports", "exports", "secrets"):
-        found[folder] = sorted(str(path) for path in (data / folder).rglob("*"))
+        # The log notes its head there by itself, whenever that is due.
+        found[folder] = sorted(
+            str(path)
+            for path in (data / folder).rglob("*")
+            if not path.name.lstrip(".").startswith("log.head")
+        )
     found["memory"] = sorted(str(path) for path in site.settings.memory_dir.rglob("*"))
     found["keys"] = sorted(json.dumps(key.to_document(), sort_keys=True) for key in site.keys.list_keys())
     return found

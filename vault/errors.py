@@ -144,6 +144,12 @@ class IntegrityFailure(VaultError):
     exit_code = ExitCode.INTEGRITY
 
 
+class NotAsPromised(IntegrityFailure):
+    """A file that somebody brings does not have the digest they gave: a bad download or a mistyped digest, no alarm."""
+
+    code = "image.not_as_promised"
+
+
 class OutcomeNotRecorded(VaultError):
     """The act was done, but its outcome could not be recorded; the gate has stopped acting."""
 

@@ -12,7 +12,7 @@ from vault.disks.images.boot_signature import find_firmware
 from vault.disks.images.image_build import describe
 from vault.disks.images.model import DISK_FILE, Image, Source
 from vault.disks.images.untrusted_disk import examine, make_clean_copy
-from vault.errors import BadInput, IntegrityFailure
+from vault.errors import BadInput, NotAsPromised
 from vault.jobs import Progress
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -38,7 +38,7 @@ def import_image(
 
     Raises:
         BadInput: the file cannot be used; the sentence says why.
-        IntegrityFailure: the file does not hash to `sha256`.
+        NotAsPromised: the file does not hash to `sha256`.
         HostFailure: the file cannot be read, a program failed, or there is no space left.
     """
     if sha256 is not None and not _SHA256.fullmatch(sha256):
@@ -51,7 +51,7 @@ def import_image(
     copy = folder / "source"
     digest = _copy(source, copy, progress)
     if sha256 is not None and digest != sha256.lower():
-        raise IntegrityFailure(
+        raise NotAsPromised(
             f"The file is not the one you expect: its SHA-256 is {digest}.",
             "Fetch it again, or find out which of the two digests is right.",
         )
