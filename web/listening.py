@@ -1,11 +1,11 @@
-"""Where and how the daemon listens: its addresses, TLS, and how long it waits for a client that says nothing."""
+"""Where and how the daemon and a witness listen: addresses, TLS, and how long a client may say nothing."""
 
 import errno
 import os
 import socket
 import ssl
+from pathlib import Path
 
-from vault.config import Settings
 from vault.errors import Conflict, HostFailure
 
 #: A client that stops sending or reading in mid-message gives its thread back after this time.
@@ -18,7 +18,7 @@ class PortInUse(Conflict):
     code = "daemon.port_in_use"
 
 
-def listen(settings: Settings) -> list[socket.socket]:
+def listen(host: str, port: int) -> list[socket.socket]:
     """Bind every address of the host's name, so that `localhost` answers on both families.
 
     Raises:
@@ -27,14 +27,14 @@ def listen(settings: Settings) -> list[socket.socket]:
     """
     try:
         found = socket.getaddrinfo(
-            settings.host,
-            settings.port,
+            host,
+            port,
             type=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV,
         )
     except socket.gaierror as error:
         raise HostFailure(
-            f"The host name {settings.host!r} is unknown here.",
+            f"The host name {host!r} is unknown here.",
             "Set `host` to a name or address of this machine.",
         ) from error
     listeners: list[socket.socket] = []
@@ -58,18 +58,18 @@ def listen(settings: Settings) -> list[socket.socket]:
         for listener in listeners:
             listener.close()
         raise PortInUse(
-            f"Nobody can listen on {settings.host}:{settings.port}: {os.strerror(failure.errno or 0).lower()}.",
+            f"Nobody can listen on {host}:{port}: {os.strerror(failure.errno or 0).lower()}.",
             "Stop the program that has the port, or choose another with --port.",
         ) from failure
     return listeners
 
 
-def tls_context(settings: Settings) -> ssl.SSLContext:
-    """TLS 1.2 or later with the instance's certificate (HIPAA 164.312(e)(1), PCI 2.2.7)."""
+def tls_context(folder: Path) -> ssl.SSLContext:
+    """TLS 1.2 or later with `tls.crt` and `tls.key` of this folder (HIPAA 164.312(e)(1), PCI 2.2.7)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.load_cert_chain(settings.secrets_dir / "tls.crt", settings.secrets_dir / "tls.key")
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
     context.sslsocket_class = _ImpatientSocket
     return context
 

@@ -98,7 +98,7 @@ def serve(
     os.umask(0o022)
     lock = InstanceLock.take(settings)
     try:
-        listeners = listen(settings)
+        listeners = listen(settings.host, settings.port)
         if log_file is not None:
             send_output_to(log_file)
         opening = OpeningFilter()
@@ -272,7 +272,7 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     def _ssl_context(self, _config: Any, _default: Any) -> ssl.SSLContext:  # noqa: ANN401
         # gunicorn asks for every connection; reading the key once is enough.
         if self._tls is None:
-            self._tls = tls_context(self.settings)
+            self._tls = tls_context(self.settings.secrets_dir)
         return self._tls
 
     # -- what the worker tells the master ------------------------------------------------------

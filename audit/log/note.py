@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -43,6 +44,10 @@ class VerifierKey:
         public: Ed25519 public key, 32 bytes.
     """
 
+    #: Signature type of the keys of this class.
+    TYPE: ClassVar[bytes] = ED25519
+    _KIND: ClassVar[str] = "an Ed25519 key that signs notes"
+
     name: str
     public: bytes
 
@@ -54,26 +59,26 @@ class VerifierKey:
 
     @property
     def id(self) -> bytes:
-        """The key id: SHA-256(name || 0x0A || 0x01 || public key), first 4 bytes."""
-        return sha256(self.name.encode() + b"\n" + ED25519 + self.public).digest()[:KEY_ID_BYTES]
+        """The key id: SHA-256(name || 0x0A || type || public key), first 4 bytes."""
+        return sha256(self.name.encode() + b"\n" + self.TYPE + self.public).digest()[:KEY_ID_BYTES]
 
     def __str__(self) -> str:
         """The key as C2SP writes it: `name+id+base64`."""
-        return f"{self.name}+{self.id.hex()}+{base64.b64encode(ED25519 + self.public).decode()}"
+        return f"{self.name}+{self.id.hex()}+{base64.b64encode(self.TYPE + self.public).decode()}"
 
     @classmethod
-    def parse(cls, untrusted: str) -> "VerifierKey":
+    def parse(cls, untrusted: str) -> Self:
         """Read a key as C2SP writes it.
 
         Raises:
-            NoteInvalid: it is not an Ed25519 key in that form, or its id does not fit.
+            NoteInvalid: it is not a key of this type in that form, or its id does not fit.
         """
         parts = untrusted.split("+", 2)
         if len(parts) != 3 or not _KEY_ID.fullmatch(parts[1]):
             raise NoteInvalid("A verifier key is written name+id+base64.")
         encoded = _decode_base64(parts[2])
-        if encoded[:1] != ED25519:
-            raise NoteInvalid("The verifier key is not an Ed25519 key.")
+        if encoded[:1] != cls.TYPE:
+            raise NoteInvalid(f"The verifier key is not {cls._KIND}.")
         key = cls(parts[0], encoded[1:])
         if key.id.hex() != parts[1]:
             raise NoteInvalid(
@@ -82,7 +87,7 @@ class VerifierKey:
         return key
 
     def verify(self, text: bytes, signature: bytes) -> None:
-        """Check an Ed25519 signature (RFC 8032) of this key.
+        """Check what this key wrote into a signature line: an Ed25519 signature (RFC 8032), 64 bytes.
 
         Raises:
             NoteInvalid: it is not this key's signature over the text.
@@ -152,7 +157,7 @@ class Note:
         text, separator, lines = whole.rpartition("\n\n")
         if not separator or not lines.endswith("\n"):
             raise NoteInvalid("The signed note has no signatures.")
-        signatures = tuple(_parse_signature(line) for line in lines[:-1].split("\n"))
+        signatures = tuple(parse_signature(line) for line in lines[:-1].split("\n"))
         if len(signatures) > MAX_SIGNATURES:
             raise NoteInvalid("The signed note has more signatures than any should have.")
         return cls(text.encode() + b"\n", signatures)
@@ -177,7 +182,12 @@ class Note:
         return self.untrusted_text
 
 
-def _parse_signature(line: str) -> Signature:
+def parse_signature(line: str) -> Signature:
+    """Read one signature line, without its line feed and without believing it.
+
+    Raises:
+        NoteInvalid: it does not have the form of one.
+    """
     name, separator, encoded = line.removeprefix(_DASH).partition(" ")
     if not line.startswith(_DASH) or not separator or not _KEY_NAME.fullmatch(name):
         raise NoteInvalid("A signature line does not have its form.")

@@ -1,6 +1,6 @@
-"""The log's signing key in a file only its owner can read.
+"""A signing key in a file only its owner can read: the log's, and by a class of its own a witness's.
 
-It is apart from the key store on purpose: the log works, and signs, while that is sealed (D10). The file
+The log's is apart from the key store on purpose: the log works, and signs, while that is sealed (D10). The file
 holds one line in the form of Go's sumdb/note, `PRIVATE+KEY+name+id+base64`, so that other tools can use it.
 """
 
@@ -9,13 +9,14 @@ import binascii
 import os
 import stat
 from pathlib import Path
+from typing import ClassVar, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from audit.errors import LogKeyRefused, NoteInvalid, TargetExists
 from audit.log.durable import sync_directory
-from audit.log.note import ED25519, VerifierKey
+from audit.log.note import VerifierKey
 
 _PREFIX = "PRIVATE+KEY+"
 _MAX_FILE_BYTES = 4096
@@ -24,12 +25,19 @@ _MAX_FILE_BYTES = 4096
 class LogKey:
     """An Ed25519 key that signs checkpoints under a name; a `Signer`."""
 
+    #: What its public half is, and what people call it.
+    VERIFIER: ClassVar[type[VerifierKey]] = VerifierKey
+    WHOSE: ClassVar[str] = "The log's signing key"
+    KEEP: ClassVar[str] = "Keep it: witnesses know the log by it."
+
     def __init__(self, name: str, private: Ed25519PrivateKey) -> None:
         self._private = private
-        self._verifier = VerifierKey(name, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        self._verifier = self.VERIFIER(
+            name, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        )
 
     def __repr__(self) -> str:
-        return f"LogKey({self.vkey})"
+        return f"{type(self).__name__}({self.vkey})"
 
     @property
     def name(self) -> str:
@@ -46,7 +54,7 @@ class LogKey:
         return self._private.sign(text)
 
     @classmethod
-    def create(cls, path: Path, name: str) -> "LogKey":
+    def create(cls, path: Path, name: str) -> Self:
         """Make a new random key and its file, mode 0600, durable when this returns.
 
         Args:
@@ -60,9 +68,9 @@ class LogKey:
         try:
             key = cls(name, Ed25519PrivateKey.generate())
         except NoteInvalid as error:
-            raise LogKeyRefused(f"The log's origin cannot be used: {error.message}") from error
+            raise LogKeyRefused(f"The name {name!r} cannot be used: {error.message}") from error
         seed = key._private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-        line = f"{_PREFIX}{name}+{key._verifier.id.hex()}+{base64.b64encode(ED25519 + seed).decode()}\n"
+        line = f"{_PREFIX}{name}+{key._verifier.id.hex()}+{base64.b64encode(cls.VERIFIER.TYPE + seed).decode()}\n"
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "wb") as file:
@@ -71,15 +79,13 @@ class LogKey:
                 os.fsync(descriptor)
             sync_directory(path.parent)
         except FileExistsError as error:
-            raise TargetExists(
-                "The log has a signing key already.", "Keep it: witnesses know the log by it."
-            ) from error
+            raise TargetExists(f"{cls.WHOSE} is there already.", cls.KEEP) from error
         except OSError as error:
-            raise LogKeyRefused(f"The log's signing key cannot be written: {error.strerror}.") from error
+            raise LogKeyRefused(f"{cls.WHOSE} cannot be written: {error.strerror}.") from error
         return key
 
     @classmethod
-    def load(cls, path: Path) -> "LogKey":
+    def load(cls, path: Path) -> Self:
         """Read the key from its file.
 
         Raises:
@@ -93,27 +99,27 @@ class LogKey:
                 untrusted = file.read(_MAX_FILE_BYTES)
         except OSError as error:
             raise LogKeyRefused(
-                f"The log's signing key cannot be read: {error.strerror}.", f"Look at {path}, or restore it."
+                f"{cls.WHOSE} cannot be read: {error.strerror}.", f"Look at {path}, or restore it."
             ) from error
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
             raise LogKeyRefused(
-                "The log's signing key can be read by others, or belongs to somebody else.",
+                f"{cls.WHOSE} can be read by others, or belongs to somebody else.",
                 f"Make it the daemon's own: chmod 0600 {path}, and chown it.",
             )
         return cls._parse(untrusted)
 
     @classmethod
-    def _parse(cls, untrusted: bytes) -> "LogKey":
+    def _parse(cls, untrusted: bytes) -> Self:
         try:
             line = untrusted.decode("ascii")
             name, key_id, encoded = line.removesuffix("\n").removeprefix(_PREFIX).split("+", 2)
             decoded = base64.b64decode(encoded, validate=True)
-            if not line.startswith(_PREFIX) or decoded[:1] != ED25519:
+            if not line.startswith(_PREFIX) or decoded[:1] != cls.VERIFIER.TYPE:
                 raise ValueError
             key = cls(name, Ed25519PrivateKey.from_private_bytes(decoded[1:]))
         except (ValueError, binascii.Error, NoteInvalid):
             # No cause is chained: its text could carry a part of the key.
-            raise LogKeyRefused("The log's signing key file does not hold a key.", "Restore it.") from None
+            raise LogKeyRefused(f"{cls.WHOSE} file does not hold a key.", "Restore it.") from None
         if key._verifier.id.hex() != key_id:
-            raise LogKeyRefused("The log's signing key file is damaged: its id does not fit.", "Restore it.")
+            raise LogKeyRefused(f"{cls.WHOSE} file is damaged: its id does not fit.", "Restore it.")
         return key

@@ -5,6 +5,7 @@ from audit.log.checkpoint import Checkpoint
 from audit.log.epochs import EpochChain
 from audit.log.merkle import TreeHead
 from audit.log.note import VerifierKey
+from audit.verify.cosigned import check_witnesses
 from audit.verify.report import Findings
 from audit.verify.trust import Trust
 
@@ -86,8 +87,9 @@ def check_checkpoint(
     return checkpoint.head
 
 
-def check_demands(findings: Findings, trust: Trust) -> None:
-    """Fail for each protection that the trust file asks for and this version cannot find."""
+def check_demands(findings: Findings, trust: Trust, untrusted_note: bytes | None) -> None:
+    """Check each further protection that the trust file asks for; one that this version cannot find is absent."""
+    check_witnesses(findings, trust, untrusted_note)
     for demand in trust.demands:
         findings.fail(
             "trust", "trust.unmet", f"The trust file asks for {demand}; there is none that can be checked."

@@ -90,7 +90,8 @@ class _Verification:
         # 3. The epochs' keys follow from it; it and the present epoch's signed a checkpoint of the right log.
         epochs = EpochCheck(findings, self._trust, key)
         self._follow(epochs)
-        signed = check_checkpoint(findings, self._trust, key, self._small("checkpoint"), epochs.chain)
+        note = self._small("checkpoint")
+        signed = check_checkpoint(findings, self._trust, key, note, epochs.chain)
         earlier = NotedTree(
             None if noted is None else check_noted(findings, self._trust, key, noted, epochs.chain)
         )
@@ -119,7 +120,7 @@ class _Verification:
         if meaning is not None:
             self._compare(meaning, inputs if readable else None, chain.size, whole=whole)
         # 7. What the trust file demands is here.
-        check_demands(findings, self._trust)
+        check_demands(findings, self._trust, note)
         # 8. Each file is the one that the manifest lists.
         check_manifest(findings, self._small(MANIFEST), self._files.names, self._digest_of)
 

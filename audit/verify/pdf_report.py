@@ -7,6 +7,7 @@ from pathlib import Path
 
 from audit.errors import NotAnExport, VerificationImpossible
 from audit.verify.authenticity import check_checkpoint, check_key
+from audit.verify.cosigned import check_witnesses
 from audit.verify.pdf_envelope import Envelope, EnvelopeBroken, open_envelope
 from audit.verify.report import Findings, Report
 from audit.verify.trust import Trust
@@ -153,4 +154,6 @@ def _check_evidence(findings: Findings, trust: Trust, attached: Mapping[str, byt
     else:
         findings.hold("evidence", f"The evaluation of {len(verdicts)} controls is of the attached snapshot.")
     key = check_key(findings, trust, vkey)
-    check_checkpoint(findings, trust, key, None if note is None else note.encode())
+    untrusted_note = None if note is None else note.encode()
+    check_checkpoint(findings, trust, key, untrusted_note)
+    check_witnesses(findings, trust, untrusted_note)

@@ -173,7 +173,7 @@ class _Verification:
     def _signed(self, untrusted_note: bytes) -> TreeHead | None:
         self._findings.hold("key", f"The key is the trusted one: {self._key}.")
         signed = check_checkpoint(self._findings, self._trust, self._key, untrusted_note, self._epochs)
-        check_demands(self._findings, self._trust)
+        check_demands(self._findings, self._trust, untrusted_note)
         return signed
 
     def _follow(self, untrusted_epochs: bytes | None) -> EpochChain | None:

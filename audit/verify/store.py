@@ -99,7 +99,9 @@ class _Verification:
         # 2. The epochs' keys follow from it; it and the present epoch's signed a checkpoint of the right log.
         epochs = EpochCheck(findings, self._trust, key)
         epochs.follow(bytes(data) for rows in self._blocks(_EPOCHS) for (data,) in rows)
-        signed = self._checkpoint(key, epochs.chain)
+        note = self._value("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1")
+        note = note if isinstance(note, bytes) else None
+        signed = self._checkpoint(note, key, epochs.chain)
         # 3. Bundles by their recomputed digests.
         bundles = self._bundles()
         # 4. Records: bytes, links, numbers, meaning; and the tree they make is the signed one.
@@ -121,14 +123,14 @@ class _Verification:
         # 6. What is derived from the records agrees with them.
         self._report_derived(fields=fields)
         # 7. What the trust file demands is here.
-        check_demands(findings, self._trust)
+        check_demands(findings, self._trust, note)
 
-    def _checkpoint(self, key: VerifierKey | None, epochs: EpochChain | None) -> TreeHead | None:
-        note = self._value("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1")
+    def _checkpoint(
+        self, note: bytes | None, key: VerifierKey | None, epochs: EpochChain | None
+    ) -> TreeHead | None:
         if note is None and not self._size():
             self._findings.hold("checkpoint", "The log is empty, so there is nothing to sign.")
             return None
-        note = note if isinstance(note, bytes) else None
         return check_checkpoint(self._findings, self._trust, key, note, epochs)
 
     def _bundles(self) -> set[str]:

@@ -95,7 +95,7 @@ class _Verification:
             listed = self._check_tree(signed, epochs, earlier, progress, fields=fields)
             epochs.conclude(findings.records, listed=listed)
         # 4. What the trust file demands is here.
-        check_demands(findings, self._trust)
+        check_demands(findings, self._trust, note)
 
     def _check_tree(
         self,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.errors import NoteInvalid, TrustInvalid
+from audit.log.cosignature import CosignerKey
 from audit.log.note import VerifierKey
 
 _KNOWN = {
@@ -35,6 +36,8 @@ class Trust:
         log_vkey: the log's verifier key.
         epoch_vkey: the key of one of the log's epochs, best the first; then both signatures are demanded, and the
             changes of keys from that epoch on cannot be made up by whoever steals later keys.
+        witnesses: keys of the witnesses that count.
+        quorum: how many of them must have cosigned the checkpoint.
         demands: further protections it asks for, in words. This version makes none of them, so they are absent.
         report_certificates: SHA-256 of certificates, of which one must be in the chain of a report's signer.
     """
@@ -42,6 +45,8 @@ class Trust:
     origin: str | None = None
     log_vkey: VerifierKey | None = None
     epoch_vkey: VerifierKey | None = None
+    witnesses: tuple[CosignerKey, ...] = ()
+    quorum: int = 0
     demands: tuple[str, ...] = ()
     report_certificates: frozenset[str] = frozenset()
 
@@ -92,10 +97,12 @@ class Trust:
         ):
             raise TrustInvalid("The trust file states something in a form it does not have.")
         key, epoch_key = _key("log_vkey", untrusted), _key("epoch_vkey", untrusted)
-        demands = [f"{max(quorum, 1)} of {len(witnesses)} witness signatures"] if witnesses else []
-        demands += ["a timestamp"] if roots else []
+        counted = _witnesses(witnesses)
+        # Named and not counted would be a protection that nobody checks.
+        quorum = max(quorum, 1) if counted else 0
+        demands = ("a timestamp",) if roots else ()
         named = frozenset(fingerprint(each) for each in certificates)
-        return cls(origin, key, epoch_key, tuple(demands), named)
+        return cls(origin, key, epoch_key, counted, quorum, demands, named)
 
 
 def _key(name: str, untrusted: dict[str, object]) -> VerifierKey | None:
@@ -108,6 +115,23 @@ def _key(name: str, untrusted: dict[str, object]) -> VerifierKey | None:
         return VerifierKey.parse(written)
     except NoteInvalid as error:
         raise TrustInvalid(f"The trust file's {name} cannot be used: {error.message}") from error
+
+
+def _witnesses(untrusted: list[object]) -> tuple[CosignerKey, ...]:
+    keys: list[CosignerKey] = []
+    for written in untrusted:
+        try:
+            if not isinstance(written, str):
+                raise NoteInvalid("It is not text.")
+            keys.append(CosignerKey.parse(written))
+        except NoteInvalid as error:
+            raise TrustInvalid(
+                f"A key in the trust file's witness_vkeys cannot be used: {error.message}"
+            ) from error
+    # What is signed does not say whose cosignature it is, so one key under two names is one witness.
+    if len({key.public for key in keys}) != len(keys):
+        raise TrustInvalid("The trust file names a witness's key twice.", "Each counts once; take one out.")
+    return tuple(keys)
 
 
 def fingerprint(untrusted: object) -> str:

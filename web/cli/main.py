@@ -39,6 +39,7 @@ from web.cli import (
     status,
     units,
     verify,
+    witness,
 )
 from web.cli.completion_names import names
 from web.cli.daemon import run_daemon
@@ -152,6 +153,7 @@ for _name, _group in (
     ("report", report.app),
     ("job", job.app),
     ("finding", finding.app),
+    ("witness", witness.app),
     ("completion", completion.app),
 ):
     app.add_typer(_group, name=_name)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -9,16 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.errors import TrustInvalid
 from audit.log import canonical
+from audit.log.cosignature import CosignerKey, CosigningKey
 from audit.log.merkle import TreeHead, leaf_hash, root_of
-from audit.log.note import VerifierKey
+from audit.log.note import Note, VerifierKey
 from audit.log.record import NO_PREV, Record
 from audit.log.signing_key import LogKey
 from audit.verify import Trust
 from audit.verify.chain import Chain
 from audit.verify.lines import BadLine, Lines
 from audit.verify.report import BadRecord
-from tests.unit.audit_log.exported import honest_export, honest_files, honest_key
+from tests.unit.audit_log.exported import Export, honest_export, honest_files, honest_key
 from tests.unit.audit_log.parts import DIGEST
 
 BOTH = pytest.mark.parametrize("fields", [True, False], ids=["fields", "quick"])
@@ -457,15 +460,62 @@ def test_key_epochs_that_cannot_be_verified_are_not_a_pass() -> None:
     assert export.mend_manifest().failure().finding == "epoch.invalid"
 
 
-@pytest.mark.parametrize(
-    "demand", [{"witness_vkeys": ["w"], "quorum": 1}, {"witness_vkeys": ["w"]}, {"timestamp_roots": ["r"]}]
-)
-def test_a_protection_that_the_trust_file_demands_and_is_absent_is_not_a_pass(
-    demand: dict[str, object],
-) -> None:
+def test_a_timestamp_that_the_trust_file_demands_and_is_absent_is_not_a_pass() -> None:
     export = honest_export()
-    export.trust = Trust.parse({"log_vkey": honest_files()[1], **demand})
+    export.trust = Trust.parse({"log_vkey": honest_files()[1], "timestamp_roots": ["r"]})
     assert export.failure().finding == "trust.unmet"
+
+
+def cosigned(export: Export, *witnesses: CosigningKey, of: bytes | None = None) -> Export:
+    """The export, whose checkpoint these witnesses cosigned."""
+    note = Note.parse(export.files["checkpoint"])
+    text = note.untrusted_text if of is None else of
+    lines = tuple(key.cosign(text, datetime(2026, 3, 1, tzinfo=UTC)) for key in witnesses)
+    export.files["checkpoint"] = bytes(Note(note.untrusted_text, (*note.signatures, *lines)))
+    return export.mend_manifest()
+
+
+def witness_keys(folder: Path) -> list[CosigningKey]:
+    return [CosigningKey.create(folder / f"w{each}.key", f"witness.example/w{each}") for each in range(3)]
+
+
+def demanding(quorum: int, *witnesses: CosigningKey) -> Trust:
+    keys = [key.vkey for key in witnesses]
+    return Trust.parse({"log_vkey": honest_files()[1], "witness_vkeys": keys, "quorum": quorum})
+
+
+def test_a_quorum_of_trusted_witnesses_is_a_pass_and_says_who_and_when(tmp_path: Path) -> None:
+    first, second, third = witness_keys(tmp_path)
+    export = cosigned(honest_export(), first, third)
+    export.trust = demanding(2, first, second, third)
+    checks = {check.name: check.detail for check in export.verify().checks}
+    assert "w0 at 2026-03-01T00:00:00Z, witness.example/w2" in checks["witnesses"]
+
+
+def test_too_few_witnesses_or_strangers_or_one_twice_are_not_a_pass(tmp_path: Path) -> None:
+    first, second, stranger = witness_keys(tmp_path)
+    for signed in ([], [first], [first, stranger], [first, first]):
+        export = cosigned(honest_export(), *signed)
+        export.trust = demanding(2, first, second)
+        assert export.failure().finding == "witness.missing"
+    export = honest_export()
+    export.trust = demanding(0, first)  # named and not counted: one is demanded
+    assert export.failure().finding == "witness.missing"
+
+
+def test_a_cosignature_of_another_tree_is_not_a_pass_even_beside_enough_good_ones(tmp_path: Path) -> None:
+    first, second, _ = witness_keys(tmp_path)
+    export = cosigned(cosigned(honest_export(), first), second, of=b"another tree\n")
+    export.trust = demanding(1, first, second)
+    assert export.failure().finding == "witness.invalid"
+
+
+def test_one_witness_key_under_two_names_does_not_make_a_quorum(tmp_path: Path) -> None:
+    first, _, _ = witness_keys(tmp_path)
+    alias = str(CosignerKey("alias.example", CosignerKey.parse(first.vkey).public))
+    for keys in ([first.vkey, alias], [first.vkey, first.vkey], [honest_files()[1]], ["w"]):
+        with pytest.raises(TrustInvalid):
+            Trust.parse({"witness_vkeys": keys, "quorum": 1})
 
 
 def test_another_origin_than_the_trusted_one_is_not_a_pass() -> None:

@@ -13,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from audit.log.checkpoint import Checkpoint
+from audit.log.cosignature import CosigningKey
 from audit.log.merkle import TreeHead
 from audit.log.proof_files import InclusionFile
 from audit.log.signing_key import LogKey
@@ -85,7 +86,8 @@ def test_a_witness_that_the_trust_file_demands_and_is_absent_is_7(
 ) -> None:
     file = tmp_path / "record.tlog-proof"
     anna("audit", "prove", "0", "--out", str(file))
-    demanding = json.loads(Path(trust).read_text()) | {"witness_vkeys": ["witness"], "quorum": 1}
+    witness = CosigningKey.create(tmp_path / "witness.key", "witness.example/w1").vkey
+    demanding = json.loads(Path(trust).read_text()) | {"witness_vkeys": [witness], "quorum": 1}
     Path(trust).write_text(json.dumps(demanding))
     assert anna("verify", str(file), "--trust", trust).code == 7
 

@@ -217,11 +217,11 @@ def test_clients_that_say_nothing_do_not_keep_others_out(start: Start) -> None:
             client.close()
 
 
-def test_a_host_that_is_unknown_is_said_so(tmp_path: Path) -> None:
+def test_a_host_that_is_unknown_is_said_so() -> None:
     with pytest.raises(HostFailure, match="unknown"):
-        listen(replace(Settings(), data_dir=tmp_path, host="nowhere.invalid"))
+        listen("nowhere.invalid", 8443)
 
 
-def test_an_address_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+def test_an_address_that_is_not_ours_is_refused() -> None:
     with pytest.raises(PortInUse):
-        listen(replace(Settings(), data_dir=tmp_path, host="192.0.2.1", port=_free_port()))
+        listen("192.0.2.1", _free_port())
