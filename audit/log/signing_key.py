@@ -81,7 +81,10 @@ class LogKey:
         except FileExistsError as error:
             raise TargetExists(f"{cls.WHOSE} is there already.", cls.KEEP) from error
         except OSError as error:
-            raise LogKeyRefused(f"{cls.WHOSE} cannot be written: {error.strerror}.") from error
+            raise LogKeyRefused(
+                f"{cls.WHOSE} cannot be written: {error.strerror}.",
+                "Look at the disk it lies on: its room, its rights.",
+            ) from error
         return key
 
     @classmethod

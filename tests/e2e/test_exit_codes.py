@@ -201,7 +201,9 @@ def test_a_killed_daemon_on_a_full_disk_settles_nothing_wrongly_and_opens_once_t
         while True:
             file.write(bytes(4096))
     answer = site.cli.run("serve", "--background", exit_code=9)
-    require_sentence(answer, "log.unavailable")
+    # What needs room first is the key of the next epoch.
+    require_sentence(answer, "log.key_refused")
+    assert "No space left" in answer["error"]["message"]
     ballast.unlink()
     assert site.log_size() >= size
     site.cli.start_daemon()
