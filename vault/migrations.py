@@ -1,4 +1,4 @@
-"""Brings a state database of an older schema to the present one, step by step, when it is opened (ADR 0014).
+"""Brings a state database of an older schema to the present one, step by step, when it is opened (ADR 0015).
 
 Each step is one transaction that also writes the new version to `PRAGMA user_version`: a kill leaves the database as
 before a step or as after it, and the next opening goes on from there.

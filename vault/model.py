@@ -134,7 +134,7 @@ ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
 class Job(SQLModel, table=True):
-    """Long work, described so that another run of the daemon can take it up (ADR 0013).
+    """Long work, described so that another run of the daemon can take it up (ADR 0014).
 
     `action` says what kind of work it is; `arguments` say on what, and hold nothing secret. `caller` is who asked,
     as `vault.jobs` writes it. Both are None in rows of schema 1. `revision` grows with each change.

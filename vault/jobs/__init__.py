@@ -1,4 +1,4 @@
-"""Long work that goes on when the terminal, the tab or the daemon that it was asked of is gone (ADR 0013).
+"""Long work that goes on when the terminal, the tab or the daemon that it was asked of is gone (ADR 0014).
 
 A job is a row: what kind of work, on what, for whom. `Kind` says how a kind is done, and what a restart may do with it;
 `Jobs` runs them in threads of the daemon; `restart` decides what becomes of those that a daemon left behind.

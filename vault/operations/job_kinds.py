@@ -1,4 +1,4 @@
-"""Every kind of job: how it is done, and what a restart and a cancellation may do with it (ADR 0013).
+"""Every kind of job: how it is done, and what a restart and a cancellation may do with it (ADR 0014).
 
 What acts on a guest is never done twice by itself: recovery settles it, and the job tells how. What only makes a file
 (a report, an export, an image) or reads (a verification) begins again.
