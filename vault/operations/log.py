@@ -9,6 +9,7 @@ from typing import Any
 
 from audit.errors import RecordNotFound
 from audit.log.checkpoint import Checkpoint
+from audit.log.epochs import Epoch
 from audit.log.export import export_log as write_export
 from audit.log.note import VerifierKey
 from audit.log.query import Filter
@@ -141,9 +142,16 @@ def checkpoint(site: Site, caller: Caller) -> dict[str, Any]:
             "size": signed.head.size,
             "root": signed.head.root.hex(),
             "vkey": site.reader.vkey,
+            "epoch_vkey": _first_epoch_vkey(site),
         }
 
     return site.gate.run(Access(caller, Action.LOG_CHECKPOINT, LOG), act)
+
+
+def _first_epoch_vkey(site: Site) -> str | None:
+    """The key from which a verifier follows all epochs; None in a log from before there were any."""
+    first = next(site.reader.epoch_records(site.reader.size()), None)
+    return None if first is None else str(Epoch.read(first).key)
 
 
 def export_log(site: Site, caller: Caller, progress: Progress, *, tiles: bool = False) -> dict[str, Any]:

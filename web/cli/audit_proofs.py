@@ -1,5 +1,6 @@
 """`strongroom audit prove | replay | trust`: what an auditor takes away to check without us."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,16 +71,29 @@ def replay(
     invocation.show(verdict, lambda: print_verdict(verdict))
 
 
-def trust(context: typer.Context, out: Out = None) -> None:
+def trust(
+    context: typer.Context,
+    *,
+    epochs: Annotated[
+        bool,
+        typer.Option(
+            "--epochs",
+            help="Also demand the key epochs, against a thief of later keys. A lone proof then needs --epochs too.",
+        ),
+    ] = False,
+    out: Out = None,
+) -> None:
     """Print the trust file that `strongroom verify --trust` needs. Hand it over once, by a way of its own."""
     invocation = current(context)
     _refuse_taken(out)
     signed = invocation.logged_in().post("/log/checkpoint")
     document = {"origin": signed["origin"], "log_vkey": signed["vkey"]}
+    if epochs:
+        document["epoch_vkey"] = signed["epoch_vkey"]
     if out is None:
         print_json(document)
         return
-    _write(out, f'{{"log_vkey":"{signed["vkey"]}","origin":"{signed["origin"]}"}}\n')
+    _write(out, json.dumps(document) + "\n")
     said = (
         f"Written to {out}. Whoever has it can check every proof; compare the key by telephone or on paper."
     )

@@ -217,3 +217,16 @@ def test_the_page_of_a_record_gives_its_proof_as_a_file(anybody: FlaskClient) ->
     given = anybody.get("/log/0/proof")
     assert given.headers["Content-Disposition"] == 'attachment; filename="record-0.tlog-proof"'
     assert InclusionFile.parse(given.data).index == 0
+
+
+def test_an_auditor_who_demands_the_epochs_gets_an_export_that_holds_and_a_lone_proof_that_does_not(
+    anna: CommandLine, tmp_path: Path
+) -> None:
+    path, proof = tmp_path / "epochs.json", tmp_path / "proof"
+    assert anna("audit", "trust", "--epochs", "--out", str(path)).code == 0
+    assert anna("audit", "export", "--out", str(tmp_path / "export")).code == 0
+    assert anna("verify", str(tmp_path / "export"), "--trust", str(path)).code == 0
+    assert anna("audit", "prove", "0", "--out", str(proof)).code == 0
+    assert anna("verify", str(proof), "--trust", str(path)).code == 7
+    listed = str(tmp_path / "export" / "epochs.jsonl")
+    assert anna("verify", str(proof), "--trust", str(path), "--epochs", listed).code == 0
