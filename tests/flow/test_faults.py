@@ -152,6 +152,11 @@ def test_a_host_that_would_keep_keys_on_a_disk_starts_no_guest(
     with pytest.raises(HostUnprotected) as refused:
         start_guest(site, olga, "unprotected", no_progress)
     assert (refused.value.exit_code, host.domains, host.secrets) == (10, {}, {})
+    assert open_findings(site) == {("host.unprotected", "host:host")}
+    host.protected = True
+    start_guest(site, olga, "unprotected", no_progress)
+    assert open_findings(site) == set(), "the host is mended, which the start shows"
+    stop_guest(site, olga, "unprotected", timeout_s=1, progress=no_progress)
     delete_guest(site, olga, "unprotected")
 
 
