@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from audit.errors import NoteInvalid
+from audit.log.cosignature import CosignerKey
 from vault.errors import BadInput
 
 #: QEMU runs as another user and cannot enter /root or a 0700 home, so disks live here.
@@ -22,6 +24,26 @@ DEFAULT_RUN_DIR = Path("/run/strongroom")
 _PREFIX = "STRONGROOM_"
 _ABOUT, _ALLOWED = "about", "allowed"
 _INSTANCE = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessAddress:
+    """A witness that the log asks to cosign its checkpoints.
+
+    Attributes:
+        url: https:// address, to which `/add-checkpoint` is appended.
+        key: its public key.
+        ca_file: certificate to know it by; None takes the authorities that the host trusts.
+    """
+
+    url: str
+    key: CosignerKey
+    ca_file: Path | None = None
+
+    def document(self) -> dict[str, str]:
+        """As it stands in the settings file."""
+        ca_file = {} if self.ca_file is None else {"ca_file": str(self.ca_file)}
+        return {"url": self.url, "vkey": str(self.key)} | ca_file
 
 
 def _setting(default: Any, about: str, allowed: str | tuple[int, int] = "") -> Any:  # noqa: ANN401 - each has its own type
@@ -65,6 +87,11 @@ class Settings:
     )
     log_retention_days: int = _setting(6 * 366, "How long records are kept: six years.", (365, 36600))
     log_timeout_s: int = _setting(5, "How long an access waits for its record to become durable.", (1, 60))
+    witnesses: tuple[WitnessAddress, ...] = _setting(
+        (), "Witnesses that cosign checkpoints; only in the settings file.", "tables with url, vkey, ca_file"
+    )
+    witness_quorum: int = _setting(1, "An export waits for so many of the witnesses.", (1, 16))
+    witness_max_age_s: int = _setting(900, "A cosignature older than this is a finding.", (60, 7 * 86400))
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -196,6 +223,8 @@ def _parse(name: str, raw: object, origin: str) -> object:
                 f"The setting {name} (from {origin}) must be a whole number from {low} to {high}, not {raw!r}."
             )
         return number
+    if name == "witnesses":
+        return _parse_witnesses(raw, origin)
     if not isinstance(raw, str | Path) or not str(raw):
         raise BadInput(f"The setting {name} (from {origin}) must be text.")
     if name.endswith("_dir"):
@@ -206,6 +235,39 @@ def _parse(name: str, raw: object, origin: str) -> object:
     if name == "accelerator" and raw not in {"auto", "kvm", "tcg"}:
         raise BadInput(f"The setting accelerator (from {origin}) must be auto, kvm or tcg, not {raw!r}.")
     return str(raw)
+
+
+def _parse_witnesses(raw: object, origin: str) -> tuple[WitnessAddress, ...]:
+    if not isinstance(raw, list) or not all(isinstance(each, dict) for each in raw):
+        raise BadInput(
+            f"The setting witnesses (from {origin}) must be a list of tables.",
+            'Write it into config.toml: witnesses = [{url = "https://…", vkey = "…", ca_file = "…"}].',
+        )
+    witnesses = tuple(_parse_witness(each, origin) for each in raw)
+    if len({each.key.public for each in witnesses}) != len(witnesses):
+        raise BadInput(f"The setting witnesses (from {origin}) names a key twice.", "Each counts once.")
+    return witnesses
+
+
+def _parse_witness(raw: Mapping[str, object], origin: str) -> WitnessAddress:
+    where = f"A witness in the settings (from {origin})"
+    if not {"url", "vkey"} <= raw.keys() <= {"url", "vkey", "ca_file"}:
+        raise BadInput(f"{where} must have url and vkey, may have ca_file, and nothing else.")
+    url, vkey, ca_file = str(raw["url"]).rstrip("/"), raw["vkey"], raw.get("ca_file")
+    if not url.startswith("https://"):
+        raise BadInput(f"{where} has the url {url!r}, which is no https:// address.")
+    try:
+        key = CosignerKey.parse(str(vkey))
+    except NoteInvalid as error:
+        raise BadInput(
+            f"{where} has a vkey that cannot be used. {error.message}", "Copy what `witness show` prints."
+        ) from error
+    if ca_file is None:
+        return WitnessAddress(url, key)
+    path = Path(str(ca_file))
+    if not path.is_absolute() or not path.is_file():
+        raise BadInput(f"{where} has the ca_file {str(path)!r}, which is no file by its whole path.")
+    return WitnessAddress(url, key, path)
 
 
 def describe_settings(settings: Settings) -> list[dict[str, Any]]:
@@ -245,6 +307,8 @@ def _variable(name: str) -> str:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [each.document() for each in value]
     return str(value) if isinstance(value, Path) else value
 
 
@@ -257,6 +321,15 @@ def written_settings(settings: Settings) -> str:
     for name, origin in settings.origins.items():
         value = getattr(settings, name)
         if origin != "default" and name != "data_dir" and value is not None:
-            written = str(value) if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)
+            written = str(value) if isinstance(value, int) else _toml(value)
             lines.append(f"{name} = {written}")
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, tuple):
+        tables = (
+            ", ".join(f"{name} = {_toml(text)}" for name, text in each.document().items()) for each in value
+        )
+        return "[" + ", ".join(f"{{{table}}}" for table in tables) + "]"
+    return json.dumps(str(value), ensure_ascii=False)

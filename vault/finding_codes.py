@@ -99,6 +99,23 @@ FINDING_CODES: Mapping[str, FindingCode] = {
         "The log could not be written for a while",
         "Find out why (a full disk?) and write the cause into the reason; nothing was done without a record.",
     ),
+    "witness.refuses": FindingCode(
+        Severity.CRITICAL,
+        "A witness has seen another history of the log",
+        "Stop, keep the log as it is, and compare it with the witness's checkpoint: the log was forked or put back.",
+    ),
+    "witness.missing": FindingCode(
+        Severity.HIGH,
+        "A witness has never cosigned the log",
+        "Look whether it runs, is reached, and trusts the log's key (`strongroom witness trust`).",
+        by_hand=False,
+    ),
+    "witness.stale": FindingCode(
+        Severity.HIGH,
+        "A witness has not cosigned the log for too long",
+        "Look whether it runs and is reached; what it has not seen, a thief of the keys could rewrite.",
+        by_hand=False,
+    ),
     "gate.outcome_not_recorded": FindingCode(
         Severity.CRITICAL,
         "Something was done whose outcome could not be recorded",

@@ -25,6 +25,7 @@ from vault.identity.sessions import Sessions
 from vault.jobs import Jobs
 from vault.keystore.client import KeyService
 from vault.model import utc_now
+from vault.witnesses.watch import Witnesses
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ class Site:
     memory: RamDir
     disks: DiskFormatter
     accelerators: AcceleratorFinder
+    witnesses: Witnesses
     closers: list[Callable[[], None]] = field(default_factory=list)
     opened_at: datetime = field(default_factory=utc_now)
 

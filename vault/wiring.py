@@ -36,6 +36,7 @@ from vault.operations.keystore import UNUSABLE
 from vault.operations.outside import OutsideWatch
 from vault.operations.recovery import settle
 from vault.site import Site
+from vault.witnesses.watch import witnesses_of
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def open_site(settings: Settings, connect: Callable[[Settings], GuestHost] = con
             foundation.database, lambda error: logger.error("A job failed unexpectedly.", exc_info=error)
         )
         undo.callback(jobs.close)
+        findings = Findings(foundation.database)
         site = Site(
             settings=settings,
             gate=foundation.gate,
@@ -82,7 +84,7 @@ def open_site(settings: Settings, connect: Callable[[Settings], GuestHost] = con
             database=foundation.database,
             accounts=foundation.accounts,
             sessions=foundation.sessions,
-            findings=Findings(foundation.database),
+            findings=findings,
             jobs=jobs,
             keys=keys,
             host=host,
@@ -90,6 +92,7 @@ def open_site(settings: Settings, connect: Callable[[Settings], GuestHost] = con
             images=ImageStore(settings.data_dir / "images", settings.cache_dir / "images"),
             memory=memory,
             accelerators=AcceleratorFinder(settings.accelerator, settings.cache_dir),
+            witnesses=witnesses_of(settings, foundation.log, reader, findings),
         )
         _begin(site, foundation, unusable)
         site.closers.insert(0, undo.pop_all().close)
@@ -136,6 +139,8 @@ def _begin(site: Site, foundation: Foundation, unusable: KeyStoreDamaged | None)
             record=job.intent,
         )
     site.closers.append(lambda: _end(site))
+    site.witnesses.start()
+    site.closers.append(site.witnesses.close)
 
 
 def _look_at_stores(site: Site, unusable: KeyStoreDamaged | None) -> None:

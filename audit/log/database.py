@@ -184,10 +184,10 @@ class LogDatabase:
             for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
             # Asking for the journal mode reads the database, which opens the write-ahead log.
-            identity = [
-                connection.execute(f"PRAGMA {each}").fetchone()[0]
-                for each in ("application_id", "user_version", "journal_mode")
-            ]
+            identity = _identity(connection)
+            if identity == [schema.APPLICATION_ID, 1, "wal"]:
+                connection.executescript(schema.from_version_1())
+                identity = _identity(connection)
             if identity != [schema.APPLICATION_ID, schema.SCHEMA_VERSION, "wal"]:
                 raise LogDamaged(
                     "The file is not a log's database, or one of another version.",
@@ -254,3 +254,10 @@ class _Open:
     connection: sqlite3.Connection
     files: OpenFiles
     lock: int
+
+
+def _identity(connection: sqlite3.Connection) -> list[object]:
+    return [
+        connection.execute(f"PRAGMA {each}").fetchone()[0]
+        for each in ("application_id", "user_version", "journal_mode")
+    ]

@@ -43,15 +43,21 @@ class ExportSummary:
 
 
 def export_log(
-    database: Path, target: Path, *, as_tar: bool = False, progress: Progress | None = None
+    database: Path,
+    target: Path,
+    *,
+    as_tar: bool = False,
+    progress: Progress | None = None,
+    size: int | None = None,
 ) -> ExportSummary:
-    """Export the log up to its newest checkpoint. Have one signed before, so that nothing is missing.
+    """Export the log up to its newest checkpoint, or that of a size. Have one signed before, so nothing is missing.
 
     Args:
         database: the log's database.
         target: the folder or tar to make; its directory exists.
         as_tar: make a tar with the same files.
         progress: told how far it is.
+        size: records of the checkpoint to end with; None takes the newest.
 
     Raises:
         TargetExists: there is something with this name.
@@ -60,25 +66,32 @@ def export_log(
         LogDamaged: a record is missing, or the checkpoint is not valid.
     """
     with new_folder(target, as_tar=as_tar) as folder, LogQuery(database) as log:
-        note, head = newest_checkpoint(log)
+        note, head = checkpoint_to_end_with(log, size)
         _write_files(log, folder, note, head.size, progress)
         return ExportSummary(target.absolute(), log.origin, head, folder.size_bytes)
 
 
-def newest_checkpoint(log: LogQuery) -> tuple[bytes, TreeHead]:
-    """The newest checkpoint as a signed note, and its size and root.
+def checkpoint_to_end_with(log: LogQuery, size: int | None = None) -> tuple[bytes, TreeHead]:
+    """The newest checkpoint, or the one of a size, as a signed note with its cosignatures; and its size and root.
 
     Raises:
         ExportFailed: there is none.
         LogDamaged: it is not valid.
     """
-    note = log.latest_checkpoint()
+    if size is None:
+        newest = log.latest_checkpoint()
+        size = None if newest is None else _verified(log, newest).size
+    note = None if size is None else log.checkpoint_of(size)
     if note is None:
         raise ExportFailed(
             "The log has no signed checkpoint yet.", "Run `strongroom audit checkpoint` first."
         )
+    return note, _verified(log, note)
+
+
+def _verified(log: LogQuery, note: bytes) -> TreeHead:
     try:
-        return note, Checkpoint.verify(note, [VerifierKey.parse(log.vkey)]).head
+        return Checkpoint.verify(note, [VerifierKey.parse(log.vkey)]).head
     except NoteInvalid as error:
         raise LogDamaged(f"The log's stored checkpoint is not valid: {error.message}") from error
 

@@ -6,7 +6,7 @@ is said about a record is read from its own bytes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +27,13 @@ _EPOCH_RECORDS = """
 SELECT seq, bytes, hash FROM entry JOIN body USING (seq) JOIN leaf USING (seq)
 WHERE action = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT ?
 """
+
+_COSIGNED_LAST = """
+SELECT size, at_posix_s FROM cosignature WHERE witness = ? ORDER BY size DESC, at_posix_s DESC LIMIT 1
+"""
+
+# Of each witness the newest line: SQLite takes the other columns from the row that has the maximum.
+_COSIGNATURES = "SELECT line, MAX(at_posix_s) FROM cosignature WHERE size = ? GROUP BY witness"
 
 _SELECT = "SELECT bytes, hash FROM entry JOIN body USING (seq) JOIN leaf USING (seq)"
 
@@ -155,6 +162,32 @@ class LogQuery:
         for (note,) in self._database.rows("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1"):
             return _blob(note)
         return None
+
+    def checkpoint_of(self, size: int) -> bytes | None:
+        """The signed checkpoint over `size` records, with the newest line of each witness that cosigned it."""
+        for (note,) in self._database.rows("SELECT note FROM checkpoint WHERE size = ?", size):
+            return _blob(note) + "".join(self._cosignatures(size)).encode()
+        return None
+
+    def cosigned_last(self, witness: str) -> tuple[int, datetime] | None:
+        """Size of the largest checkpoint that this witness (its key as C2SP text) cosigned, and when it did so last."""
+        for size, at in self._database.rows(_COSIGNED_LAST, witness):
+            return int(str(size)), datetime.fromtimestamp(int(str(at)), UTC)
+        return None
+
+    def largest_cosigned(self, least: int, witnesses: Sequence[str], quorum: int) -> int | None:
+        """Size of the largest checkpoint, from `least` records on, that `quorum` of these witnesses cosigned."""
+        places = ", ".join("?" * len(witnesses))
+        query = (
+            f"SELECT size FROM cosignature WHERE size >= ? AND witness IN ({places}) GROUP BY size "  # noqa: S608
+            "HAVING COUNT(DISTINCT witness) >= ? ORDER BY size DESC LIMIT 1"
+        )
+        for (size,) in self._database.rows(query, least, *witnesses, quorum):
+            return int(str(size))
+        return None
+
+    def _cosignatures(self, size: int) -> list[str]:
+        return [str(line) for line, _ in self._database.rows(_COSIGNATURES, size)]
 
     def epoch_records(self, end: int) -> Iterator[bytes]:
         """The bytes of the records before number `end` that begin key epochs, in order."""

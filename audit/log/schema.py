@@ -4,11 +4,13 @@ Triggers stop mistakes and careless tools; against somebody with the disk in han
 signatures and witnesses help. `entry` and `open_intent` are derived and may be rebuilt; all else only grows.
 """
 
+from collections.abc import Iterable
+
 #: In the database's header, so that `file` and SQLite tell the log from other databases: "SRlg".
 APPLICATION_ID = 0x53526C67
 
 #: Version of this schema, kept as SQLite's user_version.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TABLES = """
 CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -60,6 +62,15 @@ CREATE INDEX entry_kind ON entry (kind) WHERE kind NOT IN ('intent', 'outcome', 
 CREATE TABLE open_intent (id TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
+# Witnesses' signature lines on checkpoints, since version 2. A witness signs the same size again now and then.
+_COSIGNATURES = """
+CREATE TABLE cosignature (
+    size INTEGER NOT NULL, witness TEXT NOT NULL, at_posix_s INTEGER NOT NULL, line TEXT NOT NULL,
+    PRIMARY KEY (size, witness, at_posix_s)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX cosignature_witness ON cosignature (witness, size, at_posix_s);
+"""
+
 #: Each table that only grows, and what its rows are called for people.
 _GROWING = {
     "meta": "The identity of the log",
@@ -69,6 +80,7 @@ _GROWING = {
     "policies": "A policy bundle",
     "checkpoint": "A checkpoint",
     "pruning": "A pruning",
+    "cosignature": "A cosignature",
 }
 
 _BODY_TRIGGERS = """
@@ -96,21 +108,33 @@ _KEYS = {
     "inputs": "digest = NEW.digest",
     "policies": "digest = NEW.digest AND name = NEW.name",
     "checkpoint": "size = NEW.size",
+    "cosignature": "size = NEW.size AND witness = NEW.witness AND at_posix_s = NEW.at_posix_s",
 }
 
 
 def statements() -> str:
     """The SQL that makes an empty log's database."""
+    return _TABLES + _COSIGNATURES + _BODY_TRIGGERS + _guards(_GROWING)
+
+
+def from_version_1() -> str:
+    """The SQL that brings a log's database of version 1 here, as one transaction: a kill leaves it as it was."""
+    added = _COSIGNATURES + _guards(["cosignature"])
+    return f"BEGIN IMMEDIATE;{added}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
+
+
+def _guards(tables: Iterable[str]) -> str:
     guards = [
         f"CREATE TRIGGER {table}_{verb} BEFORE {verb.upper()} ON {table} "
-        f"BEGIN SELECT RAISE(ABORT, '{what} is never {done}.'); END;"
-        for table, what in _GROWING.items()
+        f"BEGIN SELECT RAISE(ABORT, '{_GROWING[table]} is never {done}.'); END;"
+        for table in tables
         for verb, done in (("update", "changed"), ("delete", "deleted"))
     ]
     guards += [
         f"CREATE TRIGGER {table}_again BEFORE INSERT ON {table} "  # noqa: S608 - from the tables above, no input
-        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key}) "
+        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {_KEYS[table]}) "
         f"BEGIN SELECT RAISE(ABORT, '{_GROWING[table]} is never replaced.'); END;"
-        for table, key in _KEYS.items()
+        for table in tables
+        if table in _KEYS
     ]
-    return _TABLES + _BODY_TRIGGERS + "\n".join(guards)
+    return "\n".join(guards)

@@ -233,6 +233,15 @@ class Sequencer:
             self.broken = False
             self._memory.bundles.add(digest)
 
+    def add_cosignature(self, size: int, witness: str, at_posix_s: int, line: str) -> None:
+        """Store a witness's signature line.
+
+        Raises:
+            LogUnavailable: it could not be stored.
+        """
+        self._restore()
+        self._store.add_cosignature(size, witness, at_posix_s, line)
+
     def _check(self, plan: _Plan, group: Sequence[Prepared]) -> None:
         """Refuse a group that verification would later find fault with."""
         opened: set[str] = set()

@@ -137,6 +137,15 @@ class SqliteLogStore:
         with self._database.transaction() as connection:
             connection.execute("INSERT INTO checkpoint VALUES (?, ?)", (size, note))
 
+    def add_cosignature(self, size: int, witness: str, at_posix_s: int, line: str) -> None:
+        """Add a witness's signature line; one that is there already stays as it is. Durable once this returns."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO cosignature SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS "
+                "(SELECT 1 FROM cosignature WHERE size = ?1 AND witness = ?2 AND at_posix_s = ?3)",
+                (size, witness, at_posix_s, line),
+            )
+
     def rebuild_index(self) -> None:
         """Make the derived tables again from the records' bytes.
 

@@ -84,6 +84,9 @@ class LogStore(Protocol):
     def add_checkpoint(self, size: int, note: bytes) -> None:
         """Add a signed checkpoint. Durable once this returns."""
 
+    def add_cosignature(self, size: int, witness: str, at_posix_s: int, line: str) -> None:
+        """Add a witness's signature line; one that is there already stays as it is. Durable once this returns."""
+
     def reopen(self) -> None:
         """Close what is open and open again, so that only what is really stored is seen."""
 

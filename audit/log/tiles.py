@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from audit.errors import ExportFailed
-from audit.log.export import ExportSummary, Progress, newest_checkpoint
+from audit.log.export import ExportSummary, Progress, checkpoint_to_end_with
 from audit.log.merkle import leaf_hash
 from audit.log.new_folder import new_folder
 from audit.log.proofs import TILE_WIDTH
@@ -16,7 +16,12 @@ from audit.log.tile_layout import ENTRY_LENGTH_BYTES, MAX_ENTRY_BYTES, Tiling, e
 
 
 def export_tiles(
-    database: Path, target: Path, *, as_tar: bool = False, progress: Progress | None = None
+    database: Path,
+    target: Path,
+    *,
+    as_tar: bool = False,
+    progress: Progress | None = None,
+    size: int | None = None,
 ) -> ExportSummary:
     """Export the log as tiles, up to its newest checkpoint. Have one signed before.
 
@@ -25,6 +30,7 @@ def export_tiles(
         target: the folder or tar to make; its directory exists.
         as_tar: make a tar with the same files.
         progress: told how far it is.
+        size: records of the checkpoint to end with; None takes the newest.
 
     Raises:
         TargetExists: there is something with this name.
@@ -33,7 +39,7 @@ def export_tiles(
         LogDamaged: a record is missing, or the checkpoint is not valid.
     """
     with new_folder(target, as_tar=as_tar) as folder, LogQuery(database) as log:
-        note, head = newest_checkpoint(log)
+        note, head = checkpoint_to_end_with(log, size)
         tree = Tiling()
         for number, records in enumerate(_by_tiles(log.raw(0, head.size))):
             folder.write(entries_path(number, len(records)), _bundle(number, records))

@@ -15,10 +15,12 @@ from typing import Any, TypeVar
 
 from audit.errors import AuditError, LogUnavailable, RecordInvalid
 from audit.log.bundle_files import bundle_digest
+from audit.log.cosignature import CosignerKey, posix_time
 from audit.log.drafting import Prepared
 from audit.log.epoch_key import EpochKeys
 from audit.log.epochs import Epoch
 from audit.log.merkle import TreeHead
+from audit.log.note import Signature
 from audit.log.noted_head import NotedHead
 from audit.log.record import Draft, Kind, Record
 from audit.log.sequencer import Sequencer
@@ -133,6 +135,19 @@ class LogWriter:
             raise RecordInvalid("The policy bundle's digest is not that of its files.")
         kept = dict(files)
         self._ask(Errand(lambda sequencer: sequencer.add_bundle(digest, kept)), timeout_s)
+
+    def add_cosignature(
+        self, size: int, key: CosignerKey, cosignature: Signature, timeout_s: float = 5.0
+    ) -> None:
+        """Keep what a witness signed on the checkpoint of `size` records, after it was verified.
+
+        Raises:
+            LogUnavailable: it could not be stored.
+        """
+        witness, at_posix_s, line = str(key), posix_time(cosignature.signature), str(cosignature)
+        self._ask(
+            Errand(lambda sequencer: sequencer.add_cosignature(size, witness, at_posix_s, line)), timeout_s
+        )
 
     @property
     def recovering(self) -> bool:

@@ -28,6 +28,9 @@ from vault.site import Site
 
 _INTEGRITY_EXIT = 7
 _NEIGHBOURS = 3
+#: An export waits this long for the quorum of witnesses, and a checkpoint, which a person waits for, this long.
+_WITNESSES_S = 15.0
+_WITNESSES_OF_CHECKPOINT_S = 5.0
 #: Records that one picture of activity is drawn from, at most, so that a long log answers as fast as a short one.
 MOST_COUNTED = 100_000
 
@@ -135,6 +138,10 @@ def checkpoint(site: Site, caller: Caller) -> dict[str, Any]:
     def act(permit: Permit) -> dict[str, Any]:
         note = site.log.checkpoint()
         signed = Checkpoint.verify(note, [VerifierKey.parse(site.reader.vkey)])
+        witnessed = site.witnesses.wait(signed.head.size, _WITNESSES_OF_CHECKPOINT_S)
+        if witnessed is not None:
+            note = site.reader.checkpoint_of(witnessed) or note
+            signed = Checkpoint.verify(note, [VerifierKey.parse(site.reader.vkey)])
         permit.note(size=signed.head.size)
         return {
             "note": note.decode(),
@@ -165,7 +172,11 @@ def export_log(site: Site, caller: Caller, progress: Progress, *, tiles: bool = 
         progress(5, "Signing the log's head.")
         export_id = new_id()
         target = site.settings.data_dir / "exports" / f"log-{export_id}.tar"
-        site.log.checkpoint()
+        signed = Checkpoint.verify(site.log.checkpoint(), [VerifierKey.parse(site.reader.vkey)]).head
+        size = signed.size
+        if site.witnesses.quorum:
+            progress(7, "Waiting for the witnesses.")
+            size = site.witnesses.wait(size, _WITNESSES_S) or size
         write = write_tiles if tiles else write_export
         made = write(
             site.settings.log_db,
@@ -174,6 +185,7 @@ def export_log(site: Site, caller: Caller, progress: Progress, *, tiles: bool = 
             progress=lambda done, of: tell_counts(
                 progress, 10 + done * 80 // max(of, 1), "Writing the records.", done, of
             ),
+            size=size,
         )
         with target.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -85,9 +85,10 @@ def prove_growth(site: Site, caller: Caller, untrusted_note: str) -> dict[str, A
 
 
 def _covering(site: Site, size: int) -> tuple[bytes, TreeHead]:
-    """The newest checkpoint, and what it was signed over: at least `size` records where the log has them."""
+    """The newest witnessed checkpoint, else the newest; and what it was signed over: at least `size` records."""
     key = VerifierKey.parse(site.reader.vkey)
-    note = site.reader.latest_checkpoint()
+    witnessed = site.witnesses.wait(size, 0)
+    note = site.reader.latest_checkpoint() if witnessed is None else site.reader.checkpoint_of(witnessed)
     head = None if note is None else Checkpoint.verify(note, [key]).head
     if note is None or head is None or head.size < size:
         # Each record is signed within a second anyway; this only has it done now.

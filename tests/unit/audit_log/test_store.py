@@ -76,7 +76,7 @@ def test_history_is_not_changed_by_sql(home: LogHome, statement: str) -> None:
     writer = home.open()
     write(writer, ordinary_history(300))
     writer.close()
-    tables = ("leaf", "body", "node", "inputs", "policies", "checkpoint", "meta", "pruning")
+    tables = ("leaf", "body", "node", "inputs", "policies", "checkpoint", "meta", "pruning", "cosignature")
     with closing(sqlite3.connect(home.path, isolation_level=None)) as connection:
         before = [connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables]  # noqa: S608
         connection.execute("BEGIN")
@@ -436,3 +436,22 @@ def test_the_identity_of_open_files_is_found_without_opening_them(tmp_path: Path
     assert opened == 4  # database, write-ahead log, its index, lock
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert os.path.lexists(home.path)
+
+
+def test_a_log_of_version_1_is_brought_to_this_one_with_all_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    create_database(path, origin="strongroom.example/log", vkey="any")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE cosignature")
+        connection.execute("INSERT INTO checkpoint VALUES (0, x'6e')")
+        connection.execute("PRAGMA user_version=1")
+    for _ in range(2):
+        store = SqliteLogStore(path)
+        assert store.latest_checkpoint() == (0, b"n")
+        store.add_cosignature(0, "w", 1, "line\n")
+        store.add_cosignature(0, "w", 1, "another line\n")
+        store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT line FROM cosignature").fetchall() == [("line\n",)]
+        with pytest.raises(sqlite3.IntegrityError, match="never"):
+            connection.execute("UPDATE cosignature SET line = 'x'")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vault.config import DEFAULT_DATA_DIR, Settings, load_settings
+from vault.config import DEFAULT_DATA_DIR, Settings, load_settings, written_settings
 from vault.errors import BadInput
 
 
@@ -125,3 +125,46 @@ def test_places_follow_from_the_folders(tmp_path: Path) -> None:
 def test_an_ipv6_address_makes_an_address_that_browsers_read() -> None:
     assert Settings(host="::1").url == "https://[::1]:8443"
     assert Settings().url == "https://localhost:8443"
+
+
+WITNESS = "witness.example/w1+8b0347a1+BFmHn3LrGAKpYnggISICEf2xggxfH8UAnr9Gix7+ztAg"
+
+
+def test_witnesses_come_from_the_file_and_are_written_as_they_were(tmp_path: Path) -> None:
+    folder = tmp_path / "main"
+    folder.mkdir()
+    (folder / "ca.crt").write_text("a certificate")
+    table = f'{{url = "https://w.example:8444/", vkey = "{WITNESS}", ca_file = "{folder / "ca.crt"}"}}'
+    (folder / "config.toml").write_text(f"witnesses = [{table}]\nwitness_quorum = 1\n")
+    settings = load_settings({"data_dir": str(folder)}, {})
+    (witness,) = settings.witnesses
+    assert (witness.url, str(witness.key), witness.ca_file) == (
+        "https://w.example:8444",
+        WITNESS,
+        folder / "ca.crt",
+    )
+    (folder / "config.toml").write_text(written_settings(settings))
+    assert load_settings({"data_dir": str(folder)}, {}).witnesses == settings.witnesses
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('"https://w.example"', "list of tables"),
+        ("[1]", "list of tables"),
+        ('[{url = "https://w.example"}]', "must have url and vkey"),
+        (f'[{{url = "https://w", vkey = "{WITNESS}", more = 1}}]', "nothing else"),
+        (f'[{{url = "http://w", vkey = "{WITNESS}"}}]', "no https"),
+        ('[{url = "https://w", vkey = "w+1+2"}]', "cannot be used"),
+        (f'[{{url = "https://w", vkey = "{WITNESS}", ca_file = "relative.crt"}}]', "whole path"),
+        (f'[{{url = "https://w", vkey = "{WITNESS}"}}, {{url = "https://v", vkey = "{WITNESS}"}}]', "twice"),
+    ],
+)
+def test_a_witness_that_cannot_be_used_is_refused_with_the_reason(
+    tmp_path: Path, written: str, said: str
+) -> None:
+    folder = tmp_path / "main"
+    folder.mkdir()
+    (folder / "config.toml").write_text(f"witnesses = {written}\n")
+    with pytest.raises(BadInput, match=said):
+        load_settings({"data_dir": str(folder)}, {})

@@ -34,6 +34,7 @@ from vault.operations.job_kinds import ending_of, job_kinds
 from vault.permit import Permit
 from vault.site import Site
 from vault.tls import make_certificate
+from vault.witnesses.watch import witnesses_of
 
 PASSWORD = "a long passw0rd"
 PASSPHRASE = b"correct horse battery"
@@ -134,6 +135,7 @@ def open_test_site(folder: Path) -> Site:
     foundation.log.declare_recovered()
     memory = _memory(settings)
     reader = LogQuery(settings.log_db)
+    findings = Findings(foundation.database)
     site = Site(
         settings=settings,
         gate=foundation.gate,
@@ -143,7 +145,7 @@ def open_test_site(folder: Path) -> Site:
         database=foundation.database,
         accounts=foundation.accounts,
         sessions=foundation.sessions,
-        findings=Findings(foundation.database),
+        findings=findings,
         jobs=Jobs(foundation.database, report_unexpected=_raise),
         keys=FakeKeyService(PASSPHRASE),
         host=GuestsInMemory({"guest-1"}, {}),
@@ -151,6 +153,7 @@ def open_test_site(folder: Path) -> Site:
         memory=memory,
         disks=DiskFormatter(settings.cache_dir / "templates", memory),
         accelerators=AcceleratorFinder("tcg", settings.cache_dir),
+        witnesses=witnesses_of(settings, foundation.log, reader, findings),
     )
     site.gate.before_act(site.jobs.note_intent)
     site.jobs.open(job_kinds(site), lambda intent: ending_of(site, intent), sealed=True)
