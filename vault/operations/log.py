@@ -150,6 +150,8 @@ def checkpoint(site: Site, caller: Caller) -> dict[str, Any]:
             "root": signed.head.root.hex(),
             "vkey": site.reader.vkey,
             "epoch_vkey": _first_epoch_vkey(site),
+            "witness_vkeys": site.witnesses.keys,
+            "quorum": site.witnesses.quorum,
         }
 
     return site.gate.run(Access(caller, Action.LOG_CHECKPOINT, LOG), act)

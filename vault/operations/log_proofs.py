@@ -16,6 +16,9 @@ from vault.operations.log import find_record
 from vault.permit import Permit
 from vault.site import Site
 
+#: A person waits for the proof, and it waits this long for the quorum of witnesses.
+_WITNESSES_S = 5.0
+
 
 def prove_record(site: Site, caller: Caller, seq_or_id: str) -> dict[str, Any]:
     """A file that proves to whoever knows the log's key that a record is in the log, as it is in the file.
@@ -87,7 +90,7 @@ def prove_growth(site: Site, caller: Caller, untrusted_note: str) -> dict[str, A
 def _covering(site: Site, size: int) -> tuple[bytes, TreeHead]:
     """The newest witnessed checkpoint, else the newest; and what it was signed over: at least `size` records."""
     key = VerifierKey.parse(site.reader.vkey)
-    witnessed = site.witnesses.wait(size, 0)
+    witnessed = site.witnesses.wait(size, _WITNESSES_S)
     note = site.reader.latest_checkpoint() if witnessed is None else site.reader.checkpoint_of(witnessed)
     head = None if note is None else Checkpoint.verify(note, [key]).head
     if note is None or head is None or head.size < size:

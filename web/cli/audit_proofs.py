@@ -81,15 +81,25 @@ def trust(
             help="Also demand the key epochs, against a thief of later keys. A lone proof then needs --epochs too.",
         ),
     ] = False,
+    witnesses: Annotated[
+        bool,
+        typer.Option("--witnesses", help="Also demand the quorum of the site's witnesses."),
+    ] = False,
     out: Out = None,
 ) -> None:
     """Print the trust file that `strongroom verify --trust` needs. Hand it over once, by a way of its own."""
     invocation = current(context)
     _refuse_taken(out)
     signed = invocation.logged_in().post("/log/checkpoint")
-    document = {"origin": signed["origin"], "log_vkey": signed["vkey"]}
+    document: dict[str, Any] = {"origin": signed["origin"], "log_vkey": signed["vkey"]}
     if epochs:
         document["epoch_vkey"] = signed["epoch_vkey"]
+    if witnesses:
+        if not signed["witness_vkeys"]:
+            raise BadUsage(
+                "The site has no witnesses.", "Name them in its settings first, or leave out --witnesses."
+            )
+        document |= {"witness_vkeys": signed["witness_vkeys"], "quorum": signed["quorum"]}
     if out is None:
         print_json(document)
         return

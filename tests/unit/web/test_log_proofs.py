@@ -5,6 +5,7 @@ import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,13 +14,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from audit.log.checkpoint import Checkpoint
-from audit.log.cosignature import CosigningKey
+from audit.log.cosignature import CosignerKey, CosigningKey
 from audit.log.merkle import TreeHead
 from audit.log.proof_files import InclusionFile
 from audit.log.signing_key import LogKey
 from tests.unit.web.fake_daemon import CommandLine
 from tests.unit.web.site_under_test import PASSWORD
+from vault.config import WitnessAddress
 from vault.site import Site
+from vault.witnesses.watch import witnesses_of
 
 Auditor = Callable[..., tuple[int, str]]
 
@@ -90,6 +93,19 @@ def test_a_witness_that_the_trust_file_demands_and_is_absent_is_7(
     demanding = json.loads(Path(trust).read_text()) | {"witness_vkeys": [witness], "quorum": 1}
     Path(trust).write_text(json.dumps(demanding))
     assert anna("verify", str(file), "--trust", trust).code == 7
+
+
+def test_the_trust_file_names_the_sites_witnesses_when_it_is_asked_to(
+    anna: CommandLine, site: Site, tmp_path: Path
+) -> None:
+    assert anna("audit", "trust", "--witnesses").code == 2  # there are none yet
+    key = CosigningKey.create(tmp_path / "witness.key", "witness.example/w1")
+    address = WitnessAddress("https://w.example", CosignerKey.parse(key.vkey))
+    settings = replace(site.settings, witnesses=(address,))
+    site.witnesses = witnesses_of(settings, site.log, site.reader, site.findings)
+    named = json.loads(anna("audit", "trust", "--witnesses").out)
+    assert (named["witness_vkeys"], named["quorum"]) == ([key.vkey], 1)
+    assert "witness_vkeys" not in json.loads(anna("audit", "trust").out)
 
 
 def test_growth_since_a_kept_checkpoint_is_proved(anna: CommandLine, trust: str, tmp_path: Path) -> None:
