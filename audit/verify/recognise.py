@@ -19,7 +19,7 @@ def verify_any(
     path: Path,
     trust: Trust | None = None,
     *,
-    noted: Path | None = None,
+    noted: Path | bytes | None = None,
     epochs: Path | None = None,
     fields: bool = True,
     progress: Progress | None = None,
@@ -29,7 +29,7 @@ def verify_any(
     Args:
         path: an export or tiles, each a folder or a tar; a proof; a checkpoint; a report's PDF.
         trust: what must be present. A proof or a checkpoint cannot be verified without.
-        noted: a checkpoint that the verifier kept from earlier: what lies here must extend it.
+        noted: a checkpoint that the verifier kept from earlier, its file or its bytes: what lies here must extend it.
         epochs: the `epochs.jsonl` of an export, for a proof or a checkpoint where the trust file names an epoch's key.
         fields: also read each record's fields.
         progress: told how many records are verified so far, of how many.
@@ -40,7 +40,7 @@ def verify_any(
         TrustInvalid: what the verifier must bring for it was not given.
         VerificationImpossible: it could not be read to its end.
     """
-    kept = None if noted is None else _read(noted, MAX_NOTE_BYTES, "checkpoint that you kept")
+    kept = _read(noted, MAX_NOTE_BYTES, "checkpoint that you kept") if isinstance(noted, Path) else noted
     changes = None if epochs is None else _read(epochs, _MAX_EPOCHS_BYTES, "file of key epochs")
     is_report = is_pdf(path)
     proof = read_proof(path) if path.is_file() and not is_report else None

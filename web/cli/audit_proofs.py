@@ -1,6 +1,7 @@
 """`strongroom audit prove | replay | trust`: what an auditor takes away to check without us."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,6 +109,26 @@ def trust(
         f"Written to {out}. Whoever has it can check every proof; compare the key by telephone or on paper."
     )
     invocation.show({**document, "path": str(out.absolute())}, lambda: print_line(said))
+
+
+def paper(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="PDF to write.", show_default=False)],
+) -> None:
+    """Print the log's checkpoint on a page for the site's book: a witness that no intruder rewrites."""
+    from audit.report.pdf.paper import paper_page  # noqa: PLC0415 - only this command needs it
+
+    invocation = current(context)
+    _refuse_taken(out)
+    signed = invocation.logged_in().post("/log/checkpoint")
+    page = paper_page(signed["note"].encode(), datetime.now(UTC))
+    try:
+        out.write_bytes(page)
+    except OSError as error:
+        raise LocalFailure(f"{out} cannot be written: {error.strerror}.", "Name another file.") from error
+    made = {"path": str(out.absolute()), "size": signed["size"], "root": signed["root"]}
+    said = f"Written to {out}: {signed['size']} records. Print it, compare the root, and have two people sign it."
+    invocation.show(made, lambda: print_line(said))
 
 
 def _hand_out(invocation: Invocation, made: dict[str, Any], proof: str, out: Path | None, said: str) -> None:

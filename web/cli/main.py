@@ -142,6 +142,7 @@ guest.app.command("cp")(guest_inside.copy)
 audit.app.command("prove")(audit_proofs.prove)
 audit.app.command("replay")(audit_proofs.replay)
 audit.app.command("trust")(audit_proofs.trust)
+audit.app.command("paper")(audit_proofs.paper)
 for _name, _group in (
     ("guest", guest.app),
     ("image", image.app),

@@ -1,5 +1,6 @@
 """`strongroom verify FILE`: checks what came from a log or a report offline, with nothing but the file and a key."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,8 @@ from web.cli.failure import BadUsage, CommandFailed, body_of, failed
 from web.cli.invocation import current
 from web.cli.output import print_facts, print_line, print_table
 from web.cli.waiting import progress
+
+_MAX_PAPER_BYTES = 1 << 16
 
 
 def verify(
@@ -29,6 +32,12 @@ def verify(
     noted: Annotated[
         Path | None,
         typer.Option(help="A checkpoint that you kept: the log must have only grown since."),
+    ] = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            help="As --noted, from paper: a file with the text of the page's code; - reads standard input."
+        ),
     ] = None,
     epochs: Annotated[
         Path | None,
@@ -55,7 +64,7 @@ def verify(
                     "For what came from a log name its verifier key in a trust file.",
                 )
             believed = (believed or Trust()).with_report_certificate(fingerprint)
-        report = verify_any(path, believed, noted=noted, epochs=epochs)
+        report = verify_any(path, believed, noted=_kept(noted, paper), epochs=epochs)
     except VerificationFailed as failure:
         body = body_of(failure)
         if not invocation.json:
@@ -69,6 +78,21 @@ def verify(
             print_verdict(verdict)
         raise CommandFailed(_refusal(verdict), verdict)
     invocation.show(verdict, lambda: print_verdict(verdict))
+
+
+def _kept(noted: Path | None, paper: str | None) -> Path | bytes | None:
+    """The checkpoint that was kept, in a file or on paper."""
+    from audit.verify.paper import scanned_checkpoint  # noqa: PLC0415 - as above
+
+    if paper is None:
+        return noted
+    if noted is not None:
+        raise BadUsage("--noted and --paper exclude each other.", "Give one of them.")
+    try:
+        with sys.stdin.buffer if paper == "-" else Path(paper).open("rb") as file:
+            return scanned_checkpoint(file.read(_MAX_PAPER_BYTES))
+    except OSError as error:
+        raise BadUsage(f"{paper} cannot be read: {error.strerror}.", "Give the scanned text.") from error
 
 
 def print_verdict(verdict: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -106,6 +107,32 @@ def test_the_trust_file_names_the_sites_witnesses_when_it_is_asked_to(
     named = json.loads(anna("audit", "trust", "--witnesses").out)
     assert (named["witness_vkeys"], named["quorum"]) == ([key.vkey], 1)
     assert "witness_vkeys" not in json.loads(anna("audit", "trust").out)
+
+
+def test_the_code_on_the_paper_page_scans_and_an_export_is_held_against_it(
+    anna: CommandLine, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.pdf"
+    assert anna("audit", "paper", "--out", str(page)).code == 0
+    assert anna("audit", "paper", "--out", str(page)).code == 2  # never written over
+    picture = tmp_path / "page"
+    subprocess.run(["pdftoppm", "-r", "150", "-png", "-singlefile", page, picture], check=True, timeout=60)
+    scanned = subprocess.run(
+        ["zbarimg", "--raw", "-q", "-Sdisable", "-Sqrcode.enable", f"{picture}.png"],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    ).stdout
+    text = tmp_path / "paper.txt"
+    text.write_bytes(b"  " + scanned.replace(b"\n", b"\r\n") + b"\r\n")
+    trust = tmp_path / "trust.json"
+    anna("audit", "trust", "--out", str(trust))
+    export = tmp_path / "export.tar"
+    assert anna("audit", "export", "--out", str(export)).code == 0
+    assert anna("verify", str(export), "--trust", str(trust), "--paper", str(text)).code == 0
+    text.write_bytes(scanned.replace(b"\n", b"\n9", 1))  # another number of records
+    assert anna("verify", str(export), "--trust", str(trust), "--paper", str(text)).code == 7
+    assert anna("verify", str(export), "--paper", str(tmp_path / "none")).code == 2
 
 
 def test_growth_since_a_kept_checkpoint_is_proved(anna: CommandLine, trust: str, tmp_path: Path) -> None:
