@@ -51,7 +51,7 @@ def _look(site: Site, record: Record) -> None:
     try:
         for found in mended:
             site.findings.close(found, _ALARMING[found] or record.resource)
-        if code in _ALARMING:
+        if code in _ALARMING and not _is_told_exactly(site, record):
             site.findings.open(
                 code,
                 resource=_ALARMING[code] or record.resource,
@@ -60,6 +60,11 @@ def _look(site: Site, record: Record) -> None:
             )
     except StrongroomError as error:
         _not_opened(error)
+
+
+def _is_told_exactly(site: Site, record: Record) -> bool:
+    """Whether a finding about a part of the same thing, as a guest's disk, says already what is wrong with it."""
+    return any(finding.resource.startswith(f"{record.resource}/") for finding in site.findings.all_open())
 
 
 def _tell(site: Site, trouble: Trouble) -> None:

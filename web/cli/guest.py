@@ -12,7 +12,7 @@ from web.cli.failure import BadUsage, failed
 from web.cli.invocation import current
 from web.cli.output import print_facts, print_line, print_table
 from web.cli.quantities import parse_size, write_size, write_time
-from web.cli.waiting import finish, progress, started
+from web.cli.waiting import ask_again, finish, progress, started
 
 app = typer.Typer(help="Guests: encrypted virtual machines.", no_args_is_help=False)
 
@@ -174,10 +174,16 @@ def _start(client: Client, name: str, *, agent_within_s: int | None) -> dict[str
     if agent_within_s is None:
         return guest
     until = time.monotonic() + agent_within_s
+    gone = failed(
+        "daemon.unreachable",
+        f"The daemon stays away, so nobody waits any longer; {name} runs on.",
+        f"Once the daemon runs again, look with `strongroom guest show {name}`.",
+        ExitCode.UNEXPECTED,
+    )
     with progress(f"Starting {name}") as show_progress:
         while time.monotonic() < until:
             # One view, so that a minute of looking is one record of the log and not sixty.
-            guest = client.get(f"/guests/{part(name)}", view="wait")
+            guest = ask_again(lambda: client.get(f"/guests/{part(name)}", view="wait"), show_progress, gone)
             if guest.get("agent"):
                 return guest
             if guest["state"] != "running":

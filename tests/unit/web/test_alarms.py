@@ -8,7 +8,13 @@ from audit.errors import LogUnavailable
 from audit.log.record import Draft, Kind, Record
 from policies.vocabulary import Action, Decision, EntityRef, EntityType, Request, Verdict
 from vault.entities import HOST, KEY_STORE, SITE, guest_ref
-from vault.errors import EvaluationFailed, HostUnprotected, KeyStoreDamaged, OutcomeNotRecorded
+from vault.errors import (
+    EvaluationFailed,
+    HostUnprotected,
+    IntegrityFailure,
+    KeyStoreDamaged,
+    OutcomeNotRecorded,
+)
 from vault.gate import Access, Caller, RecordWriter
 from vault.identity.accounts import account_ref
 from vault.operations.alarms import raise_alarms
@@ -95,6 +101,17 @@ def test_a_host_that_would_leave_keys_on_a_disk_is_a_finding_until_a_guest_start
     assert told(site) == [("host.unprotected", str(HOST))]
     site.gate.run(START, lambda _permit: None)
     assert told(site) == []
+
+
+@pytest.mark.usefixtures("log")
+def test_what_is_not_what_it_was_is_a_finding_unless_one_says_it_more_exactly(site: Site) -> None:
+    fail(site, START, IntegrityFailure("Its kernel was exchanged."))
+    assert told(site) == [("integrity.failure", "guest:guest-1")]
+    site.gate.run(START, lambda _permit: None)
+    assert told(site) == []
+    site.findings.open("disk.not_encrypted", resource="guest:guest-1/root", sentence="It is in the clear.")
+    fail(site, START, IntegrityFailure("Its disk is in the clear."))
+    assert told(site) == [("disk.not_encrypted", "guest:guest-1/root")]
 
 
 @pytest.mark.usefixtures("log")

@@ -214,3 +214,26 @@ def test_cancelling_ends_with_0_only_when_the_job_is_cancelled(
     ended = strongroom("job", "cancel", "7a0c")
     assert (ended.code, told in ended.out + ended.err) == (code, True)
     assert strongroom("job", "cancel", "7a0c", "--no-wait").code == 0
+
+
+def test_waiting_for_an_agent_goes_on_over_a_restart_of_the_daemon(
+    strongroom: CommandLine, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_BETWEEN_S", 0.01)
+    running = {"name": "web-1", "state": "running", "agent": True}
+    answers: list[dict[str, Any] | Exception] = [
+        {**running, "agent": False},
+        httpx.ReadError("reset"),
+        httpx.ConnectError("refused"),
+        running,
+    ]
+
+    def look(_request: httpx.Request) -> httpx.Response:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(200, json=answer)
+
+    daemon.on("GET", "/api/v1/guests/web-1", look)
+    assert strongroom("guest", "start", "web-1", "--wait", "--json").document["agent"] is True
+    assert answers == []
