@@ -13,6 +13,7 @@ from vault.operations.host import inspect_host
 from vault.operations.keystore import status
 from vault.operations.log_history import latest_checkpoint
 from vault.site import Site
+from vault.witnesses.watch import Standing
 
 
 def health(site: Site, caller: Caller, view: str | None = None) -> dict[str, Any]:
@@ -20,7 +21,8 @@ def health(site: Site, caller: Caller, view: str | None = None) -> dict[str, Any
 
     Returns:
         `status` as everybody may see it; `keys`: more about the key store; `checkpoint`: the newest signed head,
-        with its age in seconds and how many records came since; `items`: what the host's inspection found.
+        with its age in seconds and how many records came since; `witnesses`: what each cosigned
+        last; `items`: what the host's inspection found.
     """
 
     def produce() -> dict[str, Any]:
@@ -36,6 +38,7 @@ def health(site: Site, caller: Caller, view: str | None = None) -> dict[str, Any
                 "dumpable": keys.dumpable,
             },
             "checkpoint": _checkpoint(site),
+            "witnesses": [_witness(each) for each in site.witnesses.standing()],
             "stopped_by": site.gate.stopped_by,
             "items": inspect_host(site.settings)["items"],
         }
@@ -54,3 +57,11 @@ def _checkpoint(site: Site) -> dict[str, Any] | None:
         "age_s": max(0, int(age.total_seconds())),
         "records_since": site.log.head().size - newest["size"],
     }
+
+
+def _witness(standing: Standing) -> dict[str, Any]:
+    if standing.last is None:
+        return {"name": standing.name, "size": None, "age_s": None}
+    size, at = standing.last
+    age_s = max(0, int((datetime.now(UTC) - at).total_seconds()))
+    return {"name": standing.name, "size": size, "age_s": age_s}

@@ -7,6 +7,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 
 from audit.log.query import LogQuery
 from audit.log.writer import LogWriter
@@ -22,6 +24,14 @@ _LOOK_EVERY_S = 1.0
 #: While a witness does not answer, it is asked ever less often, at last this often.
 _LONGEST_PAUSE_S = 60.0
 _WAIT_STEP_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A witness's name; size of the largest checkpoint that it cosigned and when it did last, None before the first."""
+
+    name: str
+    last: tuple[int, datetime] | None
 
 
 class Witnesses:
@@ -49,6 +59,13 @@ class Witnesses:
     def keys(self) -> list[str]:
         """Their public keys, as C2SP text."""
         return [str(each.address.key) for each in self._submissions]
+
+    def standing(self) -> list[Standing]:
+        """What each cosigned last."""
+        return [
+            Standing(each.address.key.name, self._reader.cosigned_last(str(each.address.key)))
+            for each in self._submissions
+        ]
 
     def start(self) -> None:
         """Begin to ask them."""

@@ -1,14 +1,20 @@
 """Keys, policy, findings, health: what each shows to whom, and the rules that every page of the menu keeps to."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 from markupsafe import escape
 
+from audit.log.cosignature import CosignerKey, CosigningKey
 from tests.unit.web.browsing import HTML, enter, keeps_to_the_rules, see, send
 from tests.unit.web.site_under_test import PASSPHRASE, PEOPLE
+from vault.config import WitnessAddress
+from vault.model import utc_now
 from vault.site import Site
+from vault.witnesses.watch import witnesses_of
 
 
 @pytest.mark.parametrize("name", PEOPLE)
@@ -141,6 +147,21 @@ def test_an_auditor_reads_findings_and_can_do_nothing_about_them(site: Site, any
     assert "<textarea" not in page
     assert send(browser, f"/findings/{found.id}/close", reason="So.").status_code == 403
     assert site.findings.get(found.id).closed_at is None
+
+
+def test_the_page_of_health_tells_what_each_witness_cosigned_last(
+    site: Site, anybody: FlaskClient, tmp_path: Path
+) -> None:
+    keys = [CosigningKey.create(tmp_path / f"{each}.key", f"{each}.example") for each in ("near", "far")]
+    named = tuple(WitnessAddress("https://w.example", CosignerKey.parse(key.vkey)) for key in keys)
+    site.witnesses = witnesses_of(
+        replace(site.settings, witnesses=named), site.log, site.reader, site.findings
+    )
+    cosignature = keys[0].cosign(b"a checkpoint\n", utc_now())
+    site.log.add_cosignature(1, named[0].key, cosignature)
+    page = see(enter(anybody, "ada-admin"), "/health")
+    assert "near.example: 1 record," in page
+    assert "far.example: <strong>never cosigned</strong>" in page
 
 
 def test_the_page_of_health_refreshes_its_parts_and_is_recorded_once_meanwhile(
