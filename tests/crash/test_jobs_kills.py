@@ -47,7 +47,7 @@ from tests.sites import (
 )
 from vault.gate import Caller
 from vault.jobs import no_progress
-from vault.jobs import runner as job_runner
+from vault.jobs import run as job_run
 from vault.model import ENDED, Guest, GuestState, Job, JobState, Report
 from vault.operations.accounts import create_account
 from vault.operations.guest_run import start_guest
@@ -137,9 +137,9 @@ def arm(site: Site, host: HostOnFile, what: str, point: str) -> None:
 def die_when_all_work(count: int) -> None:
     """Kill the daemon once so many jobs are in the midst of their work."""
     working: set[int] = set()
-    heed = job_runner._Run.heed
+    heed = job_run.Run.heed
 
-    def hold(run: job_runner._Run) -> None:
+    def hold(run: job_run.Run) -> None:
         if run.acting:
             working.add(id(run))
             if len(working) == count:
@@ -147,12 +147,12 @@ def die_when_all_work(count: int) -> None:
             threading.Event().wait(EVER)
         heed(run)
 
-    job_runner._Run.heed = hold  # type: ignore[method-assign,assignment] # this process is killed in the next moment
+    job_run.Run.heed = hold  # type: ignore[method-assign,assignment] # this process is killed in the next moment
 
 
 def die_at_first_progress() -> None:
-    job_runner._Run.__call__ = die  # type: ignore[method-assign] # as above
-    job_runner._Run.count = die  # type: ignore[method-assign]
+    job_run.Run.__call__ = die  # type: ignore[method-assign] # as above
+    job_run.Run.count = die  # type: ignore[method-assign]
 
 
 # -- what the next daemon finds --------------------------------------------------------------------

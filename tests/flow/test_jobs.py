@@ -17,6 +17,7 @@ from tests.sites import (
     AUDITOR,
     IMAGE_BYTES,
     OPERATOR,
+    PASSWORD,
     PreparedSite,
     new_guest,
     prepared_site,
@@ -29,10 +30,12 @@ from vault.gate import Caller
 from vault.jobs import NotCancellable
 from vault.jobs.table import JobTable
 from vault.model import ENDED, Account, Job, JobState
+from vault.operations.accounts import create_account
 from vault.operations.jobs import cancel_job
 from vault.site import Site
 
 pytestmark = pytest.mark.real
+OFFICER = "carl-compliance"
 LARGE = 16 * IMAGE_BYTES
 
 
@@ -53,6 +56,9 @@ class Pausing(JobTable):
 @pytest.fixture(scope="module")
 def prepared() -> Iterator[PreparedSite]:
     with prepared_site(FakeGuestHost()) as made:
+        with made.opened(FakeGuestHost()) as opened:
+            ada = made.caller(ADMINISTRATOR)
+            made.people[OFFICER] = create_account(opened, ada, OFFICER, PASSWORD, ["officer"])["id"]
         yield made
 
 
@@ -91,7 +97,9 @@ def asked(what: Action, source: Path) -> dict[str, Any]:
         return {name: getattr(wanted, name) for name in fields}
     if what is Action.IMAGE_IMPORT:
         return {"name": "cancelled", "path": str(source), "sha256": None, "format": "raw"}
-    return {}
+    if what is Action.REPORT_CREATE:
+        return {"framework": "hipaa", "since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z"}
+    return {"tiles": False} if what is Action.LOG_EXPORT else {}
 
 
 def ended(site: Site, job_id: str) -> Job:
@@ -124,6 +132,7 @@ def children() -> set[int]:
         (Action.IMAGE_IMPORT, OPERATOR),
         (Action.LOG_EXPORT, AUDITOR),
         (Action.LOG_VERIFY, AUDITOR),
+        (Action.REPORT_CREATE, OFFICER),
     ],
 )
 def test_what_is_cancelled_in_its_midst_leaves_nothing_and_its_outcome_says_so(

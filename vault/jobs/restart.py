@@ -34,7 +34,8 @@ def settled(  # noqa: PLR0911 - one line for each end
     if kind is None or job.arguments is None or job.caller is None:
         return _failed(_cut_off(Kind(_nothing), None))
     if job.state == JobState.WAITING:
-        return None
+        # It may have been cancelled in the moment in which a stop of the daemon sent it back to wait.
+        return None if job.cancelled_by is None else _ended(JobState.CANCELLED, error=cancelled_body(None))
     ending = ending_of(job.intent) if job.intent is not None else None
     if ending is not None and ending.code == _DONE and (kind.result is not None or not kind.again):
         return _done(_result(kind, ending))

@@ -8,7 +8,6 @@ Invariants:
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +19,7 @@ from vault.errors import Conflict
 from vault.gate import Caller
 from vault.jobs.kind import Cancelled, Ending, Interrupted, Kind, NotCancellable, cancelled_body, error_body
 from vault.jobs.restart import GAVE_UP, settled
+from vault.jobs.run import Run, caller_document, caller_of
 from vault.jobs.table import JobTable
 from vault.model import ENDED, Job, JobState, utc_now
 from vault.permit import Permit
@@ -27,8 +27,6 @@ from vault.permit import Permit
 _WORKERS = 4
 #: Running jobs may end by themselves for so long when the daemon stops; then what can begin again is cut short.
 FINISH_S = 20.0
-#: Counts change with every record; they are written so often.
-_COUNT_EVERY_S = 0.25
 _WAITS = "Waiting for its turn."
 _WAITS_FOR_KEYS = "Waiting until the key store is unsealed."
 _AGAIN = "Begun again, because the daemon was stopped."
@@ -38,54 +36,6 @@ _LATER = "It begins again when the daemon is back."
 def job_ref(job_id: str) -> EntityRef:
     """The job as the policy and the log name it."""
     return EntityRef(EntityType.JOB, job_id)
-
-
-class _Run:
-    """One job while it runs: its progress, and whether it is to end."""
-
-    def __init__(self, job: Job, kind: Kind, table: JobTable) -> None:
-        self.kind = kind
-        #: Whether the gate has let it through: from then on there may be effects.
-        self.acting = False
-        self.stop: type[Cancelled | Interrupted] | None = None
-        self._job_id = job.id
-        self._table = table
-        self._percent = job.percent
-        self._sentence = ""
-        self._counted_at = 0.0
-
-    def __call__(self, percent: int, sentence: str) -> None:
-        """Tell how far it is; the percentage never goes back."""
-        self.heed()
-        percent = max(self._percent, min(99, percent))
-        if (percent, sentence) != (self._percent, self._sentence):
-            self._tell(percent, sentence, None, None)
-
-    def count(self, percent: int, sentence: str, done: int, total: int) -> None:
-        """Tell how far it is, with counts."""
-        self.heed()
-        percent = max(self._percent, min(99, percent))
-        now = time.monotonic()
-        if percent != self._percent or done == total or now - self._counted_at > _COUNT_EVERY_S:
-            self._counted_at = now
-            self._tell(percent, sentence, done, total)
-
-    def heed(self) -> None:
-        """Raise when it is to end."""
-        if self.stop is Cancelled:
-            raise Cancelled("The job was cancelled.")
-        if self.stop is Interrupted:
-            raise Interrupted("The daemon is stopping.")
-
-    def may_be_cancelled(self) -> bool:
-        """Whether ending it now leaves everything whole."""
-        return self.kind.cancellable or not self.acting
-
-    def _tell(self, percent: int, sentence: str, done: int | None, total: int | None) -> None:
-        self._percent, self._sentence = percent, sentence
-        self._table.change(
-            self._job_id, percent=percent, sentence=sentence, done_count=done, total_count=total
-        )
 
 
 class Jobs:
@@ -103,7 +53,7 @@ class Jobs:
         self._kinds: Mapping[Action, Kind] = {}
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="job")
         self._guard = threading.Condition()
-        self._running: dict[str, _Run] = {}
+        self._running: dict[str, Run] = {}
         self._held: list[str] = []
         self._closing = False
 
@@ -144,9 +94,10 @@ class Jobs:
         """Begin what waited for the key store."""
         with self._guard:
             held, self._held = self._held, []
-        for job_id in held:
-            self._table.change(job_id, sentence=_WAITS)
-            self._submit(job_id)
+            for job_id in held:
+                if self._table.get(job_id).state == JobState.WAITING:  # nobody cancelled it meanwhile
+                    self._table.change(job_id, sentence=_WAITS)
+                    self._submit(job_id)
 
     def start(self, caller: Caller, action: Action, subject: str, arguments: Mapping[str, Any]) -> Job:
         """Start a job in the background and return it at once.
@@ -165,7 +116,7 @@ class Jobs:
             action=action,
             subject=subject,
             arguments=dict(arguments),
-            caller=_caller_document(caller),
+            caller=caller_document(caller),
             sentence=_WAITS,
         )
         self._table.add(job)
@@ -224,6 +175,11 @@ class Jobs:
                     f"{job.action} cannot be cancelled once it is under way: it would leave the guest half done.",
                     "Wait until it has ended.",
                 )
+            if run is None and job.state != JobState.WAITING:
+                raise NotCancellable(
+                    "The job has ended, and how could not be written down.",
+                    "The daemon's next start tells it.",
+                )
             values: dict[str, Any] = {"cancelled_by": permit.principal.id}
             if run is None:
                 values |= {
@@ -263,7 +219,7 @@ class Jobs:
             self._interrupt(lambda run: run.kind.again)
         self._pool.shutdown(wait=True)
 
-    def _interrupt(self, which: Callable[[_Run], bool]) -> None:
+    def _interrupt(self, which: Callable[[Run], bool]) -> None:
         for run in self._running.values():
             if run.stop is None and which(run):
                 run.stop = Interrupted
@@ -288,20 +244,20 @@ class Jobs:
         finally:
             self._forget(job_id)
 
-    def _begin(self, job_id: str) -> tuple[Job, _Run] | None:
+    def _begin(self, job_id: str) -> tuple[Job, Run] | None:
         with self._guard:
             job = self._table.get(job_id)
             if self._closing or job.state != JobState.WAITING:  # it was cancelled while it waited
                 return None
-            run = _Run(job, self._kinds[Action(job.action)], self._table)
+            run = Run(job, self._kinds[Action(job.action)], self._table)
             self._running[job_id] = run
             self._table.change(
                 job_id, state=JobState.RUNNING, attempt=job.attempt + 1, intent=None, started_at=utc_now()
             )
             return job, run
 
-    def _work(self, job: Job, run: _Run) -> None:
-        caller = _caller_of(job)
+    def _work(self, job: Job, run: Run) -> None:
+        caller = caller_of(job)
         try:
             result = run.kind.do(caller, job.arguments or {}, run)
         except Cancelled as error:
@@ -331,18 +287,3 @@ class Jobs:
 
     def _known(self, action: str) -> Kind | None:
         return next((kind for known, kind in self._kinds.items() if known == action), None)
-
-
-def _caller_document(caller: Caller) -> dict[str, Any]:
-    return {
-        "principal": str(caller.principal),
-        "channel": caller.channel,
-        "session": caller.session,
-        "sealed_address": caller.sealed_address,
-        "second_factor": caller.second_factor,
-    }
-
-
-def _caller_of(job: Job) -> Caller:
-    told = dict(job.caller or {})
-    return Caller(**{**told, "principal": EntityRef.parse(told["principal"])}, job=job.id)

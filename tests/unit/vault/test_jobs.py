@@ -165,11 +165,13 @@ def test_a_job_whose_row_cannot_be_written_is_reported_and_not_lost_silently(ben
         go_on.wait(10)
         return {"cannot": object()}
 
-    bench.start(work)
+    job = bench.start(work)
     begun.wait(10)
     go_on.set()
     bench.jobs.close()
     assert len(bench.reported) == 1
+    with pytest.raises(NotCancellable, match="could not be written"):
+        bench.cancel(job)
 
 
 def test_a_job_that_does_not_exist_is_not_found(bench: Bench) -> None:

@@ -11,11 +11,12 @@ from sqlmodel import select
 
 from policies.errors import ExitCode
 from policies.vocabulary import Action, EntityRef, EntityType
+from tests.fakes.permits import permit_for
 from vault.database import Database
 from vault.errors import NotFound
 from vault.gate import Caller
 from vault.identity.accounts import account_ref
-from vault.jobs import Ending, Jobs, Kind
+from vault.jobs import Ending, Jobs, Kind, job_ref
 from vault.jobs import table as job_table
 from vault.model import ENDED, Job, JobState, utc_now
 
@@ -183,6 +184,21 @@ def test_a_job_cancelled_when_the_daemon_was_killed_does_not_begin_again(restart
     restarted.open(ending("recovery.rolled_back"))
     assert restarted.ended(rolled_back).state == JobState.CANCELLED
     assert restarted.done == []
+
+
+def test_a_job_cancelled_while_a_stop_sent_it_back_to_wait_does_not_begin_again(restarted: Restarted) -> None:
+    job = restarted.left(AGAIN, state=JobState.WAITING, cancelled_by="ada")
+    restarted.open()
+    assert restarted.ended(job).state == JobState.CANCELLED
+    assert restarted.done == []
+
+
+def test_a_job_cancelled_while_it_waited_for_the_keys_stays_as_it_ended(restarted: Restarted) -> None:
+    job = restarted.left(KEYS)
+    restarted.open(sealed=True)
+    cancelled = restarted.jobs.cancel(permit_for(Action.JOB_CANCEL, job_ref(job)), job)
+    restarted.jobs.unsealed()
+    assert (restarted.jobs.get(job), restarted.done) == (cancelled, [])
 
 
 def test_a_job_that_was_done_before_its_cancellation_was_heard_is_done(restarted: Restarted) -> None:
